@@ -1,0 +1,1 @@
+//! The Internet checksum. SKELETON: helper fills in (RFC 1071, RFC 1624).

@@ -1,0 +1,120 @@
+//! What the data plane needs of the world: the traits that a platform implements.
+//!
+//! Every call works on a batch and none blocks, except [`Poller::wait`]. All methods take `&self` and may be called
+//! from several threads at once: whichever thread drains a peer's queue sends for it.
+//!
+//! Not here: implementations (`platform/linux`, `platform/fake`).
+
+use std::io;
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::gro::Classes;
+use super::offload::Offload;
+use super::packet::{TunBatch, UdpBatch};
+use crate::proto::endpoint::Endpoint;
+use crate::proto::time::{Instant, WallTime};
+
+/// The interface on which the host's packets enter and leave.
+pub trait Tun: Send + Sync {
+    /// Appends waiting packets until `batch` is full or nothing waits. An empty result is no error.
+    ///
+    /// # Errors
+    /// `ErrorKind::NotFound` if the interface is gone; anything else is transient.
+    fn read(&self, batch: &mut TunBatch) -> io::Result<()>;
+
+    /// Writes one packet that is the concatenation of `parts`.
+    ///
+    /// # Errors
+    /// The OS's. A refused merged packet (EINVAL, EIO) has not been delivered: split it and write the parts.
+    fn write(&self, offload: Offload, parts: &[IoSlice<'_>]) -> io::Result<()>;
+
+    /// Returns the merges the interface took when it was opened.
+    fn classes(&self) -> Classes;
+}
+
+/// One datagram to send, or a train of equal ones (the last may be shorter) to one destination.
+#[derive(Clone, Copy, Debug)]
+pub struct Transmit<'a> {
+    /// Where to, and from which local address if one is cached.
+    pub to: Endpoint,
+    /// The DS byte: DSCP and ECN.
+    pub ds: u8,
+    /// UDP payloads back to back.
+    pub bytes: &'a [u8],
+    /// Bytes of each payload; `bytes.len()` for a single datagram.
+    pub segment_len: usize,
+}
+
+/// The UDP sockets of a device, IPv4 and IPv6 on one port. Closed on drop.
+pub trait Udp: Send + Sync {
+    /// Returns the local port.
+    fn port(&self) -> u16;
+
+    /// Receives waiting datagrams into the free buffers of `batch`. An empty result is no error; transient socket
+    /// errors (an ICMP error that came in) are swallowed.
+    fn receive(&self, batch: &mut UdpBatch) -> io::Result<()>;
+
+    /// Sends `transmits` in order; returns how many the socket took. If fewer than all, the error is about the next
+    /// one. A full socket buffer is waited for, up to a bound, before it is an error.
+    fn send(&self, transmits: &[Transmit<'_>]) -> (usize, io::Result<()>);
+
+    /// Sets the firewall mark of both sockets; 0 is none.
+    fn set_mark(&self, mark: u32) -> io::Result<()>;
+
+    /// Returns the most datagrams of one [`Transmit`]: 1 if trains are not supported.
+    fn max_segments(&self) -> usize;
+}
+
+/// Makes UDP sockets and knows routes, in the network namespace the program was started in.
+pub trait Network: Send + Sync {
+    /// Binds both families to `port` (0: the OS chooses) with `mark`. Without IPv6 on the host: IPv4 alone.
+    ///
+    /// # Errors
+    /// `AddrInUse` if either family's port is taken; `PermissionDenied` for the mark or the port.
+    fn bind(&self, port: u16, mark: u32) -> io::Result<Arc<dyn Udp>>;
+
+    /// Returns the interface by which packets to `remote` leave now, looked up without a source address.
+    fn route_interface(&self, remote: SocketAddr, mark: u32) -> Option<u32>;
+}
+
+/// What woke a packet thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// The TUN has packets, or is gone.
+    pub tun: bool,
+    /// A UDP socket has datagrams.
+    pub udp: bool,
+}
+
+/// What a packet thread sleeps on: the TUN, the UDP sockets that are bound at the time, and [`Poller::wake`].
+pub trait Poller: Send + Sync {
+    /// Waits until something is ready or a wake came. Level-triggered: what was not read is ready again.
+    fn wait(&self) -> io::Result<Ready>;
+
+    /// Makes the current or the next `wait` return.
+    fn wake(&self);
+}
+
+/// The clocks. Read once per batch, never per packet.
+pub trait Clock: Send + Sync {
+    /// Returns the time since boot, suspend included.
+    fn now(&self) -> Instant;
+
+    /// Returns the calendar time.
+    fn wall(&self) -> WallTime;
+}
+
+/// The world of one device.
+#[derive(Clone)]
+pub struct Platform {
+    /// The interface.
+    pub tun: Arc<dyn Tun>,
+    /// The maker of sockets.
+    pub network: Arc<dyn Network>,
+    /// What the packet thread sleeps on.
+    pub poller: Arc<dyn Poller>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+}

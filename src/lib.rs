@@ -1,0 +1,15 @@
+//! WireGuard in user space, as a library of four rooms.
+//!
+//! Each room names only the rooms before it; `tests/layers.rs` holds that:
+//!
+//! 1. [`proto`]: the protocol. Bytes, a time and a random source go in; messages, decisions and one deadline come out.
+//! 2. [`dataplane`]: moving packets. Threads, queues, batches and the traits for IO.
+//! 3. [`platform`]: the operating system behind those traits, and its in-memory twin.
+//! 4. [`control`]: the operator. The daemon, its configuration socket, the command line.
+//!
+//! This is not a general WireGuard library with a stable interface: the product is the `rvpn` program.
+
+pub mod control;
+pub mod dataplane;
+pub mod platform;
+pub mod proto;

@@ -1,0 +1,1 @@
+//! Linux. SKELETON: helper fills in.

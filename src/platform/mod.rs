@@ -1,0 +1,4 @@
+//! The operating system behind the data plane's traits.
+
+#[cfg(target_os = "linux")]
+pub mod linux;

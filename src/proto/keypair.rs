@@ -1,0 +1,67 @@
+//! A session: two keys, two indices, a birth date. Immutable, shared by `Arc` between the peer and batches in flight.
+//!
+//! Not here: the send counter, the replay window and which slot a keypair is in: they change, so they live in `peer`.
+
+use super::crypto::{Aead, PacketAead};
+use super::index::Index;
+use super::keys::SessionKey;
+use super::time::Instant;
+
+/// Who started the handshake of a session. Only the initiator renews it because of its age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// We sent the initiation.
+    Initiator,
+    /// We answered it.
+    Responder,
+}
+
+/// What a handshake yields.
+pub struct SessionKeys {
+    /// Our role.
+    pub role: Role,
+    /// Key for what we send.
+    pub send: SessionKey,
+    /// Key for what we receive.
+    pub receive: SessionKey,
+    /// The index we chose: in messages we receive.
+    pub local: Index,
+    /// The index the peer chose: in messages we send.
+    pub remote: Index,
+}
+
+/// The immutable part of a session.
+pub struct Keypair {
+    /// Our role in its handshake.
+    pub role: Role,
+    /// The index in messages we receive.
+    pub local: Index,
+    /// The index in messages we send.
+    pub remote: Index,
+    /// When it was derived.
+    pub birth: Instant,
+    /// Seals what we send.
+    pub sender: Aead,
+    /// Opens what we receive.
+    pub receiver: Aead,
+}
+
+impl Keypair {
+    /// Makes the keypair of a session derived at `now`.
+    pub fn new(keys: &SessionKeys, now: Instant) -> Self {
+        Self {
+            role: keys.role,
+            local: keys.local,
+            remote: keys.remote,
+            birth: now,
+            sender: Aead::new(&keys.send),
+            receiver: Aead::new(&keys.receive),
+        }
+    }
+}
+
+impl std::fmt::Debug for Keypair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keypair({:?} {:?}->{:?})", self.role, self.local, self.remote)
+    }
+}
