@@ -10,6 +10,8 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rand::rngs::StdRng;
+
 use super::gro::Classes;
 use super::offload::Offload;
 use super::packet::{TunBatch, UdpBatch};
@@ -106,6 +108,16 @@ pub trait Clock: Send + Sync {
     fn wall(&self) -> WallTime;
 }
 
+/// What the deadline thread sleeps on.
+pub trait Alarm: Send + Sync {
+    /// Waits until the boot-time clock reaches `deadline` (`None`: for ever) or a wake came. Suspend counts: after a
+    /// night's sleep a deadline of yesterday is over at once.
+    fn wait_until(&self, deadline: Option<Instant>);
+
+    /// Makes the current or the next `wait_until` return.
+    fn wake(&self);
+}
+
 /// The world of one device.
 #[derive(Clone)]
 pub struct Platform {
@@ -115,6 +127,11 @@ pub struct Platform {
     pub network: Arc<dyn Network>,
     /// What the packet thread sleeps on.
     pub poller: Arc<dyn Poller>,
+    /// What the deadline thread sleeps on.
+    pub alarm: Arc<dyn Alarm>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
+    /// Makes a random generator, seeded by the OS (or by a test). Asked for once per thread for jitter, and once per
+    /// handshake for keys, so that no generator state outlives a snapshot of the machine by more than one handshake.
+    pub rng: Arc<dyn Fn() -> StdRng + Send + Sync>,
 }
