@@ -100,9 +100,9 @@ impl Host {
         self.internet.with_site(self.site, |site| site.sockets.iter().filter_map(Weak::upgrade).collect())
     }
 
-    fn ready(&self) -> Option<Ready> {
-        let ready = Ready { tun: self.tun.ready(), udp: self.sockets().iter().any(|socket| socket.ready()) };
-        (ready != Ready::default()).then_some(ready)
+    /// Returns what is ready now, without waiting: for a device that is stepped.
+    pub fn ready(&self) -> Ready {
+        Ready { tun: self.tun.ready(), udp: self.sockets().iter().any(|socket| socket.ready()) }
     }
 }
 
@@ -131,7 +131,7 @@ impl Network for Host {
 
 impl Poller for Host {
     fn wait(&self) -> io::Result<Ready> {
-        Ok(self.signal.wait_for(|| self.ready()))
+        Ok(self.signal.wait_for(|| Some(self.ready()).filter(|ready| *ready != Ready::default())))
     }
 
     fn wake(&self) {

@@ -80,6 +80,15 @@ impl FakeTun {
         std::mem::take(&mut state.written)
     }
 
+    /// Waits until the device has written a packet for which `wanted` is true, at most `patience`; takes the first
+    /// such one and leaves the others.
+    pub fn wait_for(&self, patience: Duration, wanted: impl Fn(&Written) -> bool) -> Option<Written> {
+        let mut state =
+            wait_until(lock(&self.state), &self.changed, patience, |state| state.written.iter().any(&wanted));
+        let place = state.written.iter().position(wanted)?;
+        Some(state.written.remove(place))
+    }
+
     /// Waits until the device has read everything injected, at most `patience`; tells whether it has.
     pub fn wait_read(&self, patience: Duration) -> bool {
         wait_until(lock(&self.state), &self.changed, patience, |state| state.inbox.is_empty()).inbox.is_empty()
@@ -187,6 +196,18 @@ mod tests {
         let written = tun.wait_written(1, Duration::ZERO);
         assert_eq!(written, [Written { bytes: b"hello".to_vec(), offload: Offload::default() }]);
         assert!(tun.take_written().is_empty());
+    }
+
+    #[test]
+    fn a_wanted_packet_is_taken_from_among_others() {
+        let tun = tun();
+        for bytes in [b"1", b"2", b"3", b"2"] {
+            tun.write(Offload::default(), &[IoSlice::new(bytes)]).unwrap();
+        }
+        assert!(tun.wait_for(Duration::ZERO, |written| written.bytes == b"2").is_some());
+        assert!(tun.wait_for(Duration::ZERO, |written| written.bytes == b"4").is_none());
+        let left: Vec<_> = tun.take_written().into_iter().map(|written| written.bytes).collect();
+        assert_eq!(left, [b"1", b"3", b"2"]);
     }
 
     #[test]
