@@ -33,7 +33,11 @@ impl Flow {
         let mut message = vec![kind, 0, 0, 0, 0, 7, 0, 1];
         message.extend_from_slice(&number.to_be_bytes());
         // ICMP over IPv4 has no pseudo header.
-        let sum = if self.src.is_ipv4() { !sum(&[&message]) } else { !sum(&[&self.pseudo(protocol, message.len()), &message]) };
+        let sum = if self.src.is_ipv4() {
+            !sum(&[&message])
+        } else {
+            !sum(&[&self.pseudo(protocol, message.len()), &message])
+        };
         message[2..4].copy_from_slice(&sum.to_be_bytes());
         self.ip(protocol, 0, &message)
     }

@@ -1,0 +1,198 @@
+//! Configuration while packets fly.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::config;
+use crate::world::{Node, World};
+
+/// Injects numbered packets out of node `from` until `stop`, in bursts, never more than `WINDOW` ahead of `limit`.
+fn pump(world: &World, from: usize, stop: &AtomicBool) {
+    let flow = world.flow4(from);
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let packets: Vec<_> = (number..number + 64).map(|n| flow.numbered(n, 200)).collect();
+        number += 64;
+        world.nodes[from].tun().inject_all(packets.iter().map(Vec::as_slice));
+        world.nodes[from].tun().wait_read(rvpn::platform::fake::PATIENCE);
+    }
+}
+
+/// Runs `action` while packets go both ways.
+fn under_load(world: &World, action: impl FnOnce()) {
+    /// Ends the pumps also if `action` panics, which the scope would otherwise wait for.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stopper = Stop(&stop);
+        for from in [0, 1] {
+            let stop = &stop;
+            scope.spawn(move || pump(world, from, stop));
+        }
+        action();
+        drop(stopper);
+    });
+}
+
+#[test]
+fn after_a_peer_is_removed_nothing_more_leaves_or_arrives() {
+    for _ in 0..10 {
+        let world = World::new(4);
+        world.shake();
+        let removed = Arc::new(AtomicBool::new(false));
+        let late = Arc::new(AtomicUsize::new(0));
+        let (from, flag, count) = (world.nodes[0].outer, Arc::clone(&removed), Arc::clone(&late));
+        world.internet.set_carrier(move |train, arrivals| {
+            if train.from == from && flag.load(Ordering::SeqCst) {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            arrivals.push(train);
+        });
+        under_load(&world, || {
+            assert!(!world.nodes[0].tun().wait_written(500, rvpn::platform::fake::PATIENCE).is_empty());
+            config::remove_peers(&world.nodes[0].device);
+            removed.store(true, Ordering::SeqCst);
+            world.nodes[0].tun().take_written();
+        });
+        world.drain_tun(0);
+        assert_eq!(late.load(Ordering::SeqCst), 0, "datagrams left after the peer was removed");
+        let arrived = world.nodes[0].tun().take_written();
+        let arrived = arrived.iter().filter(|written| !crate::world::is_unreachable(written)).count();
+        assert_eq!(arrived, 0, "packets were delivered after the peer was removed");
+    }
+}
+
+#[test]
+fn after_down_nothing_more_leaves_or_arrives() {
+    for _ in 0..10 {
+        let world = World::new(4);
+        world.shake();
+        let is_down = Arc::new(AtomicBool::new(false));
+        let late = Arc::new(AtomicUsize::new(0));
+        let (from, flag, count) = (world.nodes[0].outer, Arc::clone(&is_down), Arc::clone(&late));
+        world.internet.set_carrier(move |train, arrivals| {
+            if train.from == from && flag.load(Ordering::SeqCst) {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            arrivals.push(train);
+        });
+        under_load(&world, || {
+            assert!(!world.nodes[0].tun().wait_written(500, rvpn::platform::fake::PATIENCE).is_empty());
+            config::down(&world.nodes[0].device);
+            is_down.store(true, Ordering::SeqCst);
+            world.nodes[0].tun().take_written();
+        });
+        assert!(world.nodes[0].tun().wait_read(rvpn::platform::fake::PATIENCE));
+        assert_eq!(late.load(Ordering::SeqCst), 0, "datagrams left after the interface went down");
+        assert!(world.nodes[0].tun().take_written().is_empty(), "packets were delivered after it went down");
+    }
+}
+
+#[test]
+fn replacing_the_same_configuration_loses_no_packet() {
+    let world = World::new(2);
+    world.shake();
+    let done = AtomicBool::new(false);
+    let storms = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for (node, other) in [(&world.nodes[0], &world.nodes[1]), (&world.nodes[1], &world.nodes[0])] {
+                    config::replace_same(&node.device, other.keys.public, &other.inner);
+                }
+                storms.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let flow = world.flow4(0);
+        let mut ok = true;
+        for first in (0..10_000).step_by(100) {
+            let packets: Vec<_> = (first..first + 100).map(|n| flow.numbered(n, 300)).collect();
+            world.nodes[0].tun().inject_all(packets.iter().map(Vec::as_slice));
+            ok = world.nodes[1].receive(100).into_iter().eq(first..first + 100);
+            if !ok {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(ok, "every packet arrives, in order");
+    });
+    assert!(storms.load(Ordering::Relaxed) > 10, "there was a storm");
+}
+
+#[test]
+fn a_storm_of_changes_under_load_leaves_a_tunnel_that_works() {
+    let world = World::new(4);
+    world.shake();
+    under_load(&world, || {
+        for round in 0..200_u64 {
+            let [node, other] = [0, 1].map(|n| &world.nodes[(round as usize + n) % 2]);
+            match round % 6 {
+                0 => {
+                    config::remove_peers(&node.device);
+                    config::add_peer(&node.device, other.keys.public, Some(other.outer), &other.inner);
+                }
+                1 => config::set_keepalive(&node.device, other.keys.public, (round % 30) as u16),
+                2 => config::set_up(&node.device, &node.keys, node.outer.port()),
+                3 => config::remove_allowed_ips(&node.device, other.keys.public),
+                4 => config::add_peer(&node.device, other.keys.public, Some(other.outer), &other.inner),
+                _ => {
+                    config::set_up(&node.device, &node.keys, 51_821);
+                    config::set_up(&node.device, &node.keys, node.outer.port());
+                }
+            }
+            world.clock.advance(Duration::from_millis(7));
+        }
+        for (node, other) in [(&world.nodes[0], &world.nodes[1]), (&world.nodes[1], &world.nodes[0])] {
+            config::add_peer(&node.device, other.keys.public, Some(other.outer), &other.inner);
+        }
+    });
+    works_again(&world);
+}
+
+#[test]
+fn an_interface_survives_going_up_and_down_under_load() {
+    let world = World::new(4);
+    for _ in 0..10 {
+        under_load(&world, || {
+            for round in 0..50 {
+                let node: &Node = &world.nodes[round % 2];
+                config::down(&node.device);
+                world.clock.advance(Duration::from_millis(30));
+                config::up(&node.device);
+            }
+        });
+        works_again(&world);
+    }
+}
+
+/// After whatever happened, packets pass both ways, within a few attempts at a handshake.
+fn works_again(world: &World) {
+    for n in [0, 1] {
+        world.drain_tun(n);
+    }
+    for (from, to) in [(0, 1), (1, 0)] {
+        const MARK: u64 = 1 << 40;
+        for attempt in 0.. {
+            assert!(attempt < 8, "no packet passes out of node {from}");
+            world.nodes[from].tun().inject(&world.flow4(from).echo(false, MARK));
+            let wanted = |written: &rvpn::platform::fake::Written| {
+                !crate::world::is_unreachable(written)
+                    && crate::packets::numbers(std::slice::from_ref(written)).contains(&MARK)
+            };
+            if world.nodes[to].tun().wait_for(Duration::from_millis(500), wanted).is_some() {
+                break;
+            }
+            world.clock.advance(Duration::from_millis(5_334));
+        }
+    }
+    for node in &world.nodes {
+        assert!(node.ends.entries().is_empty());
+        node.tun().take_written();
+    }
+}
