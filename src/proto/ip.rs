@@ -41,3 +41,10 @@ pub fn decapsulate_ecn(outer: u8, packet: &mut [u8]) {
     let _ = (outer, packet);
     unimplemented!()
 }
+
+/// Returns the source and destination port if `packet` is an unfragmented UDP datagram (IPv6: without extension
+/// headers). For the routing-loop guard, which looks for datagrams this program sent.
+pub fn udp_ports(packet: &[u8]) -> Option<(u16, u16)> {
+    let _ = packet;
+    unimplemented!()
+}

@@ -3,6 +3,8 @@
 use super::crypto::BadTag;
 use super::keypair::Keypair;
 
+/// Bytes of a transport header.
+pub const HEADER_LEN: usize = 16;
 /// Bytes a transport message adds to its padded plaintext: header 16, tag 16.
 pub const OVERHEAD: usize = 32;
 
