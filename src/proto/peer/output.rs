@@ -68,6 +68,12 @@ impl Outputs {
         self.purge = true;
     }
 
+    /// Returns the bytes of heap the queue keeps.
+    #[cfg(test)]
+    pub(super) fn allocated(&self) -> usize {
+        self.index_changes.capacity() * size_of::<IndexChange>()
+    }
+
     /// Takes the next output: first the index table, so that answers to what is sent next find their keypair, then
     /// dropping, telling, sending; an initiation last, because sending may ask for one.
     pub(super) fn next(&mut self) -> Option<Output> {
