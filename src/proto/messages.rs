@@ -236,15 +236,3 @@ mod tests {
         }
     }
 }
-
-/// The receiver index of a response (bytes 8..12).
-pub fn response_receiver(message: &[u8; RESPONSE_LEN]) -> Index {
-    let _ = message;
-    unimplemented!()
-}
-
-/// The receiver index of a cookie reply (bytes 4..8).
-pub fn cookie_reply_receiver(message: &[u8; COOKIE_REPLY_LEN]) -> Index {
-    let _ = message;
-    unimplemented!()
-}

@@ -11,16 +11,14 @@
 //!
 //! Source: whitepaper section 5.4.6; padding as the kernel's `send.c`.
 
+use super::constants::PADDING_MULTIPLE;
 use super::crypto::{BadTag, PacketAead, TAG_LEN};
 use super::keypair::Keypair;
-use super::messages::{self, DATA_HEADER_LEN};
+use super::messages;
+pub use super::messages::DATA_HEADER_LEN as HEADER_LEN;
 
-use super::constants::PADDING_MULTIPLE;
-
-/// Bytes of a transport header.
-pub const HEADER_LEN: usize = 16;
 /// Bytes a transport message adds to its padded plaintext: header 16, tag 16.
-pub const OVERHEAD: usize = DATA_HEADER_LEN + TAG_LEN;
+pub const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
 
 /// Returns the length of a packet of `len` bytes after padding: to a multiple of 16, not beyond `mtu`.
 ///
@@ -51,7 +49,7 @@ pub fn seal(keypair: &Keypair, counter: u64, message: &mut [u8]) {
 /// # Errors
 /// [`BadTag`], also for what is too short to be a transport message.
 pub fn open(keypair: &Keypair, counter: u64, message: &mut [u8]) -> Result<usize, BadTag> {
-    let (_, packet) = message.split_at_mut_checked(DATA_HEADER_LEN).ok_or(BadTag)?;
+    let (_, packet) = message.split_at_mut_checked(HEADER_LEN).ok_or(BadTag)?;
     keypair.receiver.open(counter, packet)
 }
 
