@@ -1,8 +1,29 @@
-//! Moving packets: threads, queues, batches, shared tables. Owns the traits for IO.
+//! Moving packets: threads, queues, batches, shared tables, and the traits for IO that a platform implements.
+//!
+//! The two ways of a packet are in `send` and `receive`, one file each, functions in packet order; `workers` has the
+//! threads, `device` the lock order, `configure` what the operator may change.
+//!
+//! Not here: the rules of the protocol (see `proto`), system calls (see `platform`).
 
 pub mod checksum;
+pub mod configure;
+mod deadlines;
+pub mod device;
 pub mod gro;
 pub mod gso;
+mod handshakes;
 pub mod io;
 pub mod offload;
 pub mod packet;
+mod peer;
+mod queue;
+#[cfg(test)]
+mod queue_tests;
+mod receive;
+mod routes;
+mod send;
+pub mod stats;
+mod sync;
+mod transmit;
+mod unreachable;
+pub mod workers;

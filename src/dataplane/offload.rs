@@ -4,6 +4,10 @@
 //!
 //! Source: virtio specification 1.2, section 5.1.6.2 (the meaning of the fields).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::gro::Classes;
+
 /// The kind of segmentation a packet needs or has had undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segmentation {
@@ -36,4 +40,63 @@ pub struct PartialChecksum {
     pub start: u16,
     /// Offset of the checksum field from `start`.
     pub offset: u16,
+}
+
+/// Which offloads are in use: what the platform offers, less what failed after having worked. Switched off by class
+/// and for good, because a kernel that refuses once refuses again.
+#[derive(Debug)]
+pub struct Offloads {
+    tcp4: AtomicBool,
+    tcp6: AtomicBool,
+    udp4: AtomicBool,
+    udp6: AtomicBool,
+    udp_send: AtomicBool,
+}
+
+impl Offloads {
+    /// Starts with what the TUN takes; sending trains is assumed to work where the socket says so.
+    pub(super) fn new(classes: Classes) -> Self {
+        Self {
+            tcp4: AtomicBool::new(classes.tcp4),
+            tcp6: AtomicBool::new(classes.tcp6),
+            udp4: AtomicBool::new(classes.udp4),
+            udp6: AtomicBool::new(classes.udp6),
+            udp_send: AtomicBool::new(true),
+        }
+    }
+
+    /// Returns the merges that may be written to the TUN.
+    pub fn classes(&self) -> Classes {
+        Classes {
+            tcp4: self.tcp4.load(Ordering::Relaxed),
+            tcp6: self.tcp6.load(Ordering::Relaxed),
+            udp4: self.udp4.load(Ordering::Relaxed),
+            udp6: self.udp6.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Tells whether trains may be handed to the socket.
+    pub fn sends_trains(&self) -> bool {
+        self.udp_send.load(Ordering::Relaxed)
+    }
+
+    /// The TUN refused a merged packet of this kind (`version` is the inner IP version).
+    pub(super) fn refused_by_tun(&self, segmentation: Segmentation, version: u8) {
+        let (class, name) = match (segmentation, version) {
+            (Segmentation::Tcp4, _) => (&self.tcp4, "merged TCP over IPv4"),
+            (Segmentation::Tcp6, _) => (&self.tcp6, "merged TCP over IPv6"),
+            (Segmentation::Udp, 6) => (&self.udp6, "merged UDP over IPv6"),
+            (Segmentation::Udp, _) => (&self.udp4, "merged UDP over IPv4"),
+        };
+        if class.swap(false, Ordering::Relaxed) {
+            tracing::warn!("The TUN device refused {name}: such packets are written one by one from now on");
+        }
+    }
+
+    /// The socket refused a train.
+    pub(super) fn refused_by_socket(&self) {
+        if self.udp_send.swap(false, Ordering::Relaxed) {
+            tracing::warn!("The UDP socket refused a segmented send: datagrams are sent one by one from now on");
+        }
+    }
 }

@@ -44,8 +44,7 @@ impl TunBatch {
 
     /// Returns room for one more packet of any size; `None` if the batch is full.
     pub fn space(&mut self) -> Option<&mut [u8]> {
-        let full = self.packets.len() == MAX_TUN_BATCH || self.arena.len() - self.used < MAX_PACKET_LEN;
-        (!full).then(|| &mut self.arena[self.used..])
+        if self.is_full() { None } else { Some(&mut self.arena[self.used..]) }
     }
 
     /// Takes the first `len` bytes of the last [`TunBatch::space`] as a packet.
@@ -62,6 +61,11 @@ impl TunBatch {
     /// Returns the bytes of `packet`, from its IP header.
     pub fn bytes(&self, packet: TunPacket) -> &[u8] {
         &self.arena[packet.start as usize..][..packet.len as usize]
+    }
+
+    /// Tells whether it was filled: more may be waiting.
+    pub fn is_full(&self) -> bool {
+        self.packets.len() == MAX_TUN_BATCH || self.arena.len() - self.used < MAX_PACKET_LEN
     }
 
     /// Tells whether nothing was read.
@@ -154,6 +158,11 @@ impl UdpBatch {
     /// Takes the messages out, oldest first.
     pub fn drain(&mut self) -> impl Iterator<Item = UdpMessage> + '_ {
         self.messages.drain(..)
+    }
+
+    /// Tells whether every buffer was filled: more may be waiting.
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty() && !self.messages.is_empty()
     }
 
     /// Tells whether nothing was received.

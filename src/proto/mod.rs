@@ -27,3 +27,5 @@ pub mod time;
 pub mod timers;
 pub mod timestamp;
 pub mod transport;
+#[cfg(test)]
+mod vectors;

@@ -3,46 +3,48 @@
 //! One mutation, then drain: after any `&mut self` call the caller takes every [`Output`] with
 //! [`Peer::poll_output`] and compares [`Peer::poll_timeout`] with the deadline it has scheduled.
 //!
+//! ```text
+//!   Peer --+-- sessions    previous, current, next: who may send and receive with which key
+//!          +-- handshakes  our pending initiation, and the epoch that voids work in flight
+//!          +-- timers      five deadlines, attempts, the last-sent-handshake stamp
+//!          +-- output      what the caller is asked to do
+//! ```
+//!
 //! Not here: Diffie-Hellman (see `handshake`: it runs without the peer's lock, between a `begin_*` or `take_*` call and
 //! a `commit_*` call, which re-checks that nothing intervened), staged packets (the caller keeps them, told by outputs).
 //!
-//! Source: whitepaper section 6; kernel `timers.c`, `noise.c`, `send.c`, `receive.c`.
+//! Locking: none inside. The caller holds the peer's lock for one call and its drain.
 //!
-//! SKELETON: helper fills in the bodies (protocol.md 5.4, 6, 7.4, 7.5, 8, 11.2, 13, 14, 15, 17).
+//! Source: whitepaper section 6; kernel `timers.c`, `noise.c`, `send.c`, `receive.c`.
 
+mod handshakes;
+mod output;
+mod sessions;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::Rng;
 
+use self::handshakes::Handshake;
+pub use self::handshakes::{Epoch, InitiationPlan, Refusal};
+pub use self::output::Output;
+use self::output::Outputs;
+use self::sessions::Sessions;
+use super::constants::{KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME, REKEY_TIMEOUT};
+use super::cookie::CookieJar;
 use super::endpoint::Endpoint;
-use super::handshake::PendingInitiation;
 use super::index::Index;
-use super::keypair::{Keypair, SessionKeys};
+use super::keypair::{Keypair, Role};
 use super::keys::{PresharedKey, PublicKey, SharedSecret};
 use super::messages::COOKIE_REPLY_LEN;
 use super::time::{Instant, WallTime};
+use super::timers::{Timer, Timers, jitter};
 use super::timestamp::Timestamp;
-
-/// What the caller has to do for a peer. Requests are idempotent: two of a kind before draining are one.
-#[derive(Debug)]
-pub enum Output {
-    /// Have a handshake initiation made and sent, away from the data path: see [`Peer::begin_initiation`].
-    Initiate,
-    /// Send a keepalive: stage one empty packet if nothing is staged, then flush.
-    Keepalive,
-    /// Try to send what is staged.
-    Flush,
-    /// Drop what is staged, counted as dropped.
-    PurgeStaged,
-    /// The index names this keypair from now on.
-    Publish(Arc<Keypair>),
-    /// The index is free.
-    Release(Index),
-    /// A handshake completed: for the log and for events.
-    HandshakeComplete,
-    /// Handshake attempts were given up: for the log and for events.
-    HandshakeGaveUp,
-}
 
 /// Leave to send: consecutive counters of the current keypair.
 #[derive(Debug)]
@@ -73,39 +75,6 @@ pub struct Received {
     pub data: bool,
 }
 
-/// All that is needed to compute an initiation without holding the peer's lock.
-pub struct InitiationPlan {
-    /// The peer's static public key.
-    pub public_key: PublicKey,
-    /// The static-static secret.
-    pub static_static: SharedSecret,
-    /// The preshared key at this moment.
-    pub preshared_key: PresharedKey,
-    /// The timestamp to send; it counts as emitted.
-    pub timestamp: Timestamp,
-    /// Proof that nothing intervened, for `commit_initiation`.
-    pub epoch: Epoch,
-}
-
-/// Counts the events that void handshake work in flight: key change, down, clear, removal, another handshake step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Epoch(u64);
-
-/// Why a valid initiation was not accepted, or a computed step not committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The timestamp is not newer than the greatest one accepted.
-    #[error("replayed timestamp")]
-    ReplayedTimestamp,
-    /// Less than 20 ms after the last accepted initiation.
-    #[error("initiations too close to each other")]
-    Flood,
-    /// Key change, down or removal happened while the step was computed, or the interface is down.
-    #[error("overtaken by a change of state")]
-    Overtaken,
-}
-
 /// Why a transport packet was dropped in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
@@ -132,219 +101,267 @@ pub struct PeerStatus {
     pub preshared_key: PresharedKey,
 }
 
-/// One peer.
-pub struct Peer {}
+/// One peer. Without a session it takes less than 1 KiB.
+pub struct Peer {
+    public_key: PublicKey,
+    static_static: Option<SharedSecret>,
+    preshared_key: PresharedKey,
+    is_up: bool,
+    endpoint: Option<Endpoint>,
+    sessions: Sessions,
+    handshake: Handshake,
+    epoch: Epoch,
+    timers: Timers,
+    cookies: CookieJar,
+    /// The newest timestamp we sent: the next is greater, whatever the wall clock does.
+    emitted_timestamp: Option<Timestamp>,
+    /// The greatest timestamp accepted; all zero, less than any real one, until there is one.
+    accepted_timestamp: Timestamp,
+    accepted_initiation_at: Option<Instant>,
+    last_handshake: Option<WallTime>,
+    rx_bytes: u64,
+    tx_bytes: u64,
+    outputs: Outputs,
+}
 
 /// Configuration and life.
 impl Peer {
     /// Makes a peer that is down, without endpoint, with `static_static` as computed from our identity (`None`
     /// without identity or for a low-order key).
     pub fn new(public_key: PublicKey, static_static: Option<SharedSecret>) -> Self {
-        let _ = (public_key, static_static);
-        unimplemented!()
+        Self {
+            public_key,
+            static_static,
+            preshared_key: PresharedKey::default(),
+            is_up: false,
+            endpoint: None,
+            sessions: Sessions::default(),
+            handshake: Handshake::default(),
+            epoch: Epoch::default(),
+            timers: Timers::default(),
+            cookies: CookieJar::new(&public_key),
+            emitted_timestamp: None,
+            accepted_timestamp: Timestamp::default(),
+            accepted_initiation_at: None,
+            last_handshake: None,
+            rx_bytes: 0,
+            tx_bytes: 0,
+            outputs: Outputs::default(),
+        }
     }
 
     /// Returns the peer's static public key.
     pub fn public_key(&self) -> &PublicKey {
-        unimplemented!()
+        &self.public_key
     }
 
     /// Returns what `show` shows.
     pub fn status(&self) -> PeerStatus {
-        unimplemented!()
+        PeerStatus {
+            endpoint: self.endpoint,
+            last_handshake: self.last_handshake,
+            rx_bytes: self.rx_bytes,
+            tx_bytes: self.tx_bytes,
+            persistent_keepalive: self.timers.persistent_interval(),
+            preshared_key: self.preshared_key.clone(),
+        }
     }
 
     /// Returns the static-static secret, `None` without identity or for a low-order key.
     pub fn static_static(&self) -> Option<&SharedSecret> {
-        unimplemented!()
+        self.static_static.as_ref()
     }
 
-    /// Sets the preshared key, for the next handshake.
+    /// Sets the preshared key, for the next handshake. The session and a pending initiation go on with the old one.
     pub fn set_preshared_key(&mut self, key: PresharedKey) {
-        let _ = key;
-        unimplemented!()
+        self.preshared_key = key;
     }
 
     /// Returns the preshared key.
     pub fn preshared_key(&self) -> &PresharedKey {
-        unimplemented!()
+        &self.preshared_key
     }
 
-    /// Sets the persistent keepalive interval in seconds; from 0 to more on an up interface asks for one at once.
+    /// Sets the persistent keepalive interval in seconds. From 0 to more on an up interface asks for one at once; from
+    /// one interval to another takes effect when the timer is next armed.
     pub fn set_persistent_keepalive(&mut self, now: Instant, secs: u16) {
-        let _ = (now, secs);
-        unimplemented!()
+        let was_off = self.timers.persistent_interval() == 0;
+        self.timers.set_persistent_interval(secs);
+        if was_off {
+            self.start_persistent_keepalive(now);
+        }
     }
 
-    /// Sets the endpoint by configuration: the cached source is forgotten.
-    pub fn set_endpoint(&mut self, remote: std::net::SocketAddr) {
-        let _ = remote;
-        unimplemented!()
+    /// Sets the endpoint by configuration: the cached source is forgotten. The first endpoint of an up peer asks for
+    /// what could not be sent without one.
+    pub fn set_endpoint(&mut self, remote: SocketAddr) {
+        let had_none = self.endpoint.replace(Endpoint::configured(remote)).is_none();
+        if had_none {
+            self.resume_sending();
+        }
     }
 
     /// Returns the endpoint.
     pub fn endpoint(&self) -> Option<Endpoint> {
-        unimplemented!()
+        self.endpoint
     }
 
     /// Forgets the cached source address (it stopped working, fwmark or listen port changed, the route moved).
     pub fn clear_source(&mut self) {
-        unimplemented!()
+        if let Some(endpoint) = &mut self.endpoint {
+            endpoint.source = None;
+        }
     }
 
-    /// Our private key changed (13.1 step 3): new secret, handshake cleared, last-sent-handshake reset, sending on
-    /// `current` and `next` invalid.
+    /// Our private key changed: new secret, handshake cleared, last-sent-handshake reset, sending on `current` and
+    /// `next` invalid. Both ends can start a handshake at once. An identity where there was none asks for what could
+    /// not be sent without one.
     pub fn identity_changed(&mut self, static_static: Option<SharedSecret>) {
-        let _ = static_static;
-        unimplemented!()
+        let had_none = self.static_static.is_none();
+        self.static_static = static_static;
+        self.clear_handshake();
+        self.timers.forget_last_sent_handshake();
+        self.sessions.invalidate_sending();
+        if had_none {
+            self.resume_sending();
+        }
     }
 
     /// The interface went up: timers may run; flush; one keepalive if persistent keepalive is on.
     pub fn up(&mut self, now: Instant) {
-        let _ = now;
-        unimplemented!()
+        if self.is_up {
+            return;
+        }
+        self.is_up = true;
+        self.outputs.flush = true;
+        self.start_persistent_keepalive(now);
     }
 
-    /// The interface went down, or the peer is being removed (section 14): staged purged, timers stopped, handshake
-    /// and keypairs destroyed, last-sent-handshake reset. Timestamps, cookies, endpoint and counters stay.
+    /// The interface went down, or the peer is being removed: staged packets purged, timers stopped, handshake and
+    /// keypairs destroyed, last-sent-handshake reset. Timestamps, cookies, endpoint, byte counters and the time of the
+    /// last handshake stay.
     pub fn down(&mut self) {
-        unimplemented!()
+        self.is_up = false;
+        self.outputs.cancel_sending();
+        self.timers.stop();
+        self.erase_keys();
     }
 }
 
 /// Sending.
 impl Peer {
     /// Takes `count` counters of the current keypair. `None`: there is no key to send with; keep the packets staged
-    /// (a handshake was requested through `Output::Initiate`, with attempts reset, if 8.4 allows one).
+    /// (a handshake was requested through [`Output::Initiate`], with attempts reset, if one may start now).
+    ///
+    /// Counters that would reach the limit end the session for sending, so that none is ever used twice.
     pub fn reserve(&mut self, now: Instant, count: u64) -> Option<SendGrant> {
-        let _ = (now, count);
-        unimplemented!()
+        if let Some(current) = &mut self.sessions.current
+            && let Some(first_counter) = current.take_counters(now, count)
+        {
+            return Some(SendGrant { keypair: Arc::clone(&current.keypair), first_counter });
+        }
+        self.request_handshake(now);
+        None
     }
 
-    /// Tells whether `keypair` is still in a slot: what was sealed with it may still leave (invariant 9).
+    /// Tells whether `keypair` is still in a slot: what was sealed with it may still leave. After [`Peer::down`]
+    /// nothing may.
     pub fn may_transmit(&self, keypair: &Keypair) -> bool {
-        let _ = keypair;
-        unimplemented!()
+        self.sessions.contains(keypair)
     }
 
-    /// A batch of transport packets was handed to the socket: timers, keep-key-fresh (send), `tx_bytes`.
+    /// A batch of transport packets was handed to the socket, whether it took them or not: timers, keep-key-fresh
+    /// (send), `tx_bytes`.
     pub fn on_sent(&mut self, now: Instant, rng: &mut impl Rng, sent: Sent) {
-        let _ = (now, rng, sent);
-        unimplemented!()
+        self.add_tx_bytes(sent.bytes);
+        if !self.is_up {
+            return;
+        }
+        self.timers.authenticated_packet_sent(now);
+        if sent.data {
+            self.timers.data_sent(now, rng);
+        }
+        self.keep_key_fresh_after_sending(now);
+    }
+
+    /// Counts `bytes` of UDP payload as sent: initiations and responses.
+    pub fn add_tx_bytes(&mut self, bytes: u64) {
+        self.tx_bytes = self.tx_bytes.wrapping_add(bytes);
+    }
+
+    fn keep_key_fresh_after_sending(&mut self, now: Instant) {
+        let is_stale = self.sessions.current.as_ref().is_some_and(|current| {
+            // Only the initiator looks at the age: if both did, they would collide every two minutes.
+            let is_old =
+                current.keypair.role == Role::Initiator && now.since(current.keypair.birth) >= REKEY_AFTER_TIME;
+            current.may_send && (is_old || current.next_counter > REKEY_AFTER_MESSAGES)
+        });
+        if is_stale {
+            self.request_handshake(now);
+        }
     }
 }
 
 /// Receiving.
 impl Peer {
     /// Checks an authentic packet in arrival order: slot, age, replay window. Nothing else changes.
+    ///
+    /// # Errors
+    /// `Expired` if its keypair is in no slot or is 180 s old; `Replayed` if the counter was seen before, is behind
+    /// the window, or is at or beyond the limit (which does not move the window).
     pub fn accept(&mut self, now: Instant, index: Index, counter: u64) -> Result<(), DropReason> {
-        let _ = (now, index, counter);
-        unimplemented!()
+        match self.sessions.by_index(index) {
+            Some(session) if !session.is_dead(now) => {
+                if session.accept(counter) {
+                    Ok(())
+                } else {
+                    Err(DropReason::Replayed)
+                }
+            }
+            _ => Err(DropReason::Expired),
+        }
     }
 
     /// At least one packet of a batch was accepted: roaming, key confirmation, keep-key-fresh (receive), timers.
-    pub fn on_received(&mut self, now: Instant, wall: WallTime, rng: &mut impl Rng, received: Received) {
-        let _ = (now, wall, rng, received);
-        unimplemented!()
+    /// Nothing happens if the keypair left its slot meanwhile.
+    pub fn on_received(&mut self, now: Instant, wall: WallTime, _rng: &mut impl Rng, received: Received) {
+        if self.sessions.by_index(received.index).is_none() {
+            return;
+        }
+        self.endpoint = Some(received.from);
+        if self.sessions.confirm(received.index, &mut self.outputs) {
+            self.handshake_complete(wall);
+            self.outputs.flush = true;
+        }
+        self.keep_key_fresh_after_receiving(now);
+        self.timers.authenticated_packet_received(now);
+        if received.data {
+            self.timers.data_received(now);
+        }
     }
 
     /// Counts `bytes` of UDP payload as received: keepalives, and data that was delivered.
     pub fn add_rx_bytes(&mut self, bytes: u64) {
-        let _ = bytes;
-        unimplemented!()
+        self.rx_bytes = self.rx_bytes.wrapping_add(bytes);
     }
 
-    /// Consumes a cookie reply; false if it is not for the last mac1 we sent. No endpoint, timer or counter changes.
+    /// Consumes a cookie reply; false if it is not for the last mac1 we sent. No endpoint, timer or counter changes:
+    /// the cookie is used by the next regular retry.
     pub fn on_cookie_reply(&mut self, now: Instant, reply: &[u8; COOKIE_REPLY_LEN]) -> bool {
-        let _ = (now, reply);
-        unimplemented!()
-    }
-}
-
-/// Handshakes. The caller computes between the two halves of each pair, without the peer's lock.
-impl Peer {
-    /// Starts an initiation, asked for by `Output::Initiate`; `None` if 8.4 forbids one now (sent less than 5 s ago:
-    /// the retransmit timer is re-armed for the rest; down; no endpoint; no identity).
-    /// Stamps last-sent-handshake.
-    pub fn begin_initiation(&mut self, now: Instant, wall: WallTime) -> Option<InitiationPlan> {
-        let _ = (now, wall);
-        unimplemented!()
+        self.cookies.consume_reply(now, reply)
     }
 
-    /// Stores the pending initiation, fills in the MACs of `message`, arms the retransmit timer and runs the
-    /// any-authenticated-packet-sent hooks. The caller then sends `message` to the returned endpoint, and reports its
-    /// bytes with [`Peer::add_tx_bytes`] if the socket took it. On `Err` the caller frees the index itself.
-    pub fn commit_initiation(
-        &mut self,
-        now: Instant,
-        rng: &mut impl Rng,
-        epoch: Epoch,
-        pending: PendingInitiation,
-        message: &mut [u8],
-    ) -> Result<Endpoint, Refusal> {
-        let _ = (now, rng, epoch, pending, message);
-        unimplemented!()
-    }
-
-    /// Accepts an authentic initiation (3.2): timestamp and flood checks, then commits them, moves the endpoint, counts
-    /// 148 received bytes, runs the received hooks and drops an own pending initiation (its index is released).
-    pub fn accept_initiation(
-        &mut self,
-        now: Instant,
-        rng: &mut impl Rng,
-        timestamp: Timestamp,
-        from: Endpoint,
-    ) -> Result<Epoch, Refusal> {
-        let _ = (now, rng, timestamp, from);
-        unimplemented!()
-    }
-
-    /// Installs the responder's session in `next` before the response leaves (6.2), fills in the MACs of `message`,
-    /// stamps last-sent-handshake, runs the sent hooks. On `Err` the caller frees the index itself.
-    pub fn commit_response(
-        &mut self,
-        now: Instant,
-        rng: &mut impl Rng,
-        epoch: Epoch,
-        keys: SessionKeys,
-        message: &mut [u8],
-    ) -> Result<Endpoint, Refusal> {
-        let _ = (now, rng, epoch, keys, message);
-        unimplemented!()
-    }
-
-    /// Lends the pending initiation with `index` out for [`PendingInitiation::consume_response`]; `None` if there is
-    /// no such one (any more).
-    pub fn take_pending(&mut self, index: Index) -> Option<(PendingInitiation, Epoch)> {
-        let _ = index;
-        unimplemented!()
-    }
-
-    /// Puts a lent pending initiation back after a response that failed: the genuine one still works.
-    pub fn restore_pending(&mut self, epoch: Epoch, pending: PendingInitiation) {
-        let _ = (epoch, pending);
-        unimplemented!()
-    }
-
-    /// Installs the initiator's session in `current` (6.2), handshake complete, moves the endpoint, counts 92 received
-    /// bytes, and asks for a keepalive that confirms the key.
-    pub fn commit_session(
-        &mut self,
-        now: Instant,
-        wall: WallTime,
-        rng: &mut impl Rng,
-        epoch: Epoch,
-        keys: SessionKeys,
-        from: Endpoint,
-    ) -> Result<(), Refusal> {
-        let _ = (now, wall, rng, epoch, keys, from);
-        unimplemented!()
-    }
-
-    /// Counts `bytes` of UDP payload as sent: initiations and responses.
-    pub fn add_tx_bytes(&mut self, bytes: u64) {
-        let _ = bytes;
-        unimplemented!()
+    fn keep_key_fresh_after_receiving(&mut self, now: Instant) {
+        // Old enough that a passive keepalive, sent 10 s from now and lost, would leave no time for a handshake.
+        let last_minute = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT;
+        let is_dying = self.sessions.current.as_ref().is_some_and(|current| {
+            current.may_send
+                && current.keypair.role == Role::Initiator
+                && now.since(current.keypair.birth) >= last_minute
+        });
+        if is_dying && self.timers.take_last_minute() {
+            self.request_handshake(now);
+        }
     }
 }
 
@@ -352,17 +369,107 @@ impl Peer {
 impl Peer {
     /// Returns the earliest deadline, `None` if nothing is armed.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        unimplemented!()
+        self.timers.next_deadline()
     }
 
-    /// Does what is due at `now`; early and repeated calls do nothing.
+    /// Does what is due at `now`; early and repeated calls do nothing. Each timer runs at most once per call, however
+    /// far the clock jumped.
     pub fn handle_timeout(&mut self, now: Instant, rng: &mut impl Rng) {
-        let _ = (now, rng);
-        unimplemented!()
+        if self.timers.take_expired(Timer::Retransmit, now) {
+            self.retry_handshake(now, rng);
+        }
+        if self.timers.take_expired(Timer::PassiveKeepalive, now) {
+            self.request_keepalive();
+            self.timers.passive_keepalive_expired(now);
+        }
+        if self.timers.take_expired(Timer::NewHandshake, now) {
+            self.clear_source();
+            self.request_handshake(now);
+        }
+        if self.timers.take_expired(Timer::ZeroKeys, now) {
+            self.erase_keys();
+        }
+        if self.timers.take_expired(Timer::PersistentKeepalive, now) {
+            self.start_persistent_keepalive(now);
+        }
     }
 
     /// Returns the next thing the caller has to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        unimplemented!()
+        self.outputs.next()
+    }
+}
+
+/// What several events lead to.
+impl Peer {
+    /// Asks for a handshake that is not a retry; counting attempts starts again even if none may be sent now.
+    fn request_handshake(&mut self, now: Instant) {
+        self.timers.handshake_requested();
+        if !self.can_initiate() {
+            return;
+        }
+        if self.timers.may_initiate(now) {
+            self.outputs.initiate = true;
+        } else {
+            self.retry_when_allowed(now);
+        }
+    }
+
+    /// No response came in time: asks for the next initiation, or gives up.
+    fn retry_handshake(&mut self, now: Instant, rng: &mut impl Rng) {
+        if self.timers.attempts_exhausted() {
+            self.timers.handshake_given_up(now);
+            self.outputs.purge = true;
+            self.outputs.gave_up = true;
+            return;
+        }
+        if !self.can_initiate() {
+            return;
+        }
+        if !self.timers.may_initiate(now) {
+            // A response was sent after the initiation. The kernel's timer dies here; ours waits for the rest.
+            self.timers.initiation_suppressed(jitter(rng));
+            return;
+        }
+        self.timers.handshake_retried();
+        self.timers.await_response(now, rng);
+        self.clear_source();
+        self.outputs.initiate = true;
+    }
+
+    /// An initiation was refused because one or a response was sent less than 5 s ago. Without a key, and without a
+    /// retry on its way, staged packets would wait for the next packet to ask again: ask when it is allowed.
+    fn retry_when_allowed(&mut self, now: Instant) {
+        if !self.sessions.can_send(now) && !self.timers.is_armed(Timer::Retransmit) {
+            self.timers.initiation_suppressed(Duration::ZERO);
+        }
+    }
+
+    /// Asks for a keepalive, if it or the handshake for it could be sent.
+    fn request_keepalive(&mut self) {
+        self.outputs.keepalive |= self.can_initiate();
+    }
+
+    /// Asks for a persistent keepalive, if the interval is set, and arms the next one: should this one not leave,
+    /// because an initiation was sent just now, the next will.
+    fn start_persistent_keepalive(&mut self, now: Instant) {
+        if self.timers.persistent_interval() > 0 && self.can_initiate() {
+            self.outputs.keepalive = true;
+            self.timers.rearm_persistent_keepalive(now);
+        }
+    }
+
+    /// The first endpoint or identity came: what is staged can start a handshake now.
+    fn resume_sending(&mut self) {
+        if self.can_initiate() {
+            self.outputs.flush = true;
+            self.outputs.keepalive |= self.timers.persistent_interval() > 0;
+        }
+    }
+
+    /// Erases all key material. Whoever computes with it is voided.
+    fn erase_keys(&mut self) {
+        self.clear_handshake();
+        self.sessions.clear(&mut self.outputs);
     }
 }

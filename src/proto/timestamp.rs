@@ -1,4 +1,11 @@
-//! TAI64N timestamps, whitened. SKELETON: helper fills in.
+//! TAI64N timestamps, whitened: what makes a recorded initiation useless.
+//!
+//! Comparison is bytewise, which for big-endian fields is comparison in time.
+//!
+//! Not here: the greatest timestamp accepted from a peer and the last one sent to it (see `peer`). They live in memory
+//! only, so that a clock that was once wrong is cured by a restart.
+//!
+//! Source: <https://cr.yp.to/libtai/tai64.html>; whitepaper section 5.1; whitening as the kernel's `tai64n_now`.
 
 use super::time::WallTime;
 
@@ -8,14 +15,97 @@ pub struct Timestamp(pub [u8; 12]);
 
 impl Timestamp {
     /// Makes the label of `wall`, nanoseconds rounded down to a multiple of 2^24.
+    ///
+    /// Rounded, because handshakes would otherwise show the world a precise clock; 2^24 ns is the greatest power of two
+    /// within the 20 ms in which one initiation is accepted.
     pub fn whitened(wall: WallTime) -> Self {
-        let _ = wall;
-        unimplemented!()
+        Self::from_parts(OFFSET.saturating_add(wall.secs), wall.nanos & !(GRANULE - 1))
     }
 
     /// Returns `max(whitened(wall), last + one granule)`: never goes back, whatever the clock does.
+    ///
+    /// The kernel sends what its clock says; the peer then refuses every initiation until a clock that was set back has
+    /// caught up.
     pub fn after(last: Option<Self>, wall: WallTime) -> Self {
-        let _ = (last, wall);
-        unimplemented!()
+        let now = Self::whitened(wall);
+        last.map_or(now, |last| now.max(last.next_granule()))
+    }
+
+    fn next_granule(self) -> Self {
+        let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3] = self.0;
+        let secs = u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
+        let nanos = (u32::from_be_bytes([n0, n1, n2, n3]) & !(GRANULE - 1)).saturating_add(GRANULE);
+        if nanos < NANOS_PER_SEC { Self::from_parts(secs, nanos) } else { Self::from_parts(secs.saturating_add(1), 0) }
+    }
+
+    fn from_parts(secs: u64, nanos: u32) -> Self {
+        let mut label = [0; 12];
+        label[..8].copy_from_slice(&secs.to_be_bytes());
+        label[8..].copy_from_slice(&nanos.to_be_bytes());
+        Self(label)
+    }
+}
+
+/// 2^62, the label of 1970, and the 10 seconds TAI was ahead of UTC then. Leap seconds since are not counted.
+const OFFSET: u64 = 0x4000_0000_0000_000a;
+const GRANULE: u32 = 1 << 24;
+const NANOS_PER_SEC: u32 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WALL: WallTime = WallTime { secs: 1_700_000_000, nanos: 7 << 24 };
+
+    #[test]
+    fn the_label_of_the_vectors() {
+        let label = [0x40, 0, 0, 0, 0x65, 0x53, 0xf1, 0x0a, 0x07, 0, 0, 0];
+        assert_eq!(Timestamp::whitened(WALL).0, label);
+        assert_eq!(Timestamp::whitened(WallTime { nanos: WALL.nanos + (1 << 24) - 1, ..WALL }).0, label);
+    }
+
+    #[test]
+    fn a_clock_set_back_yields_growing_timestamps() {
+        let mut last = Timestamp::after(None, WALL);
+        assert_eq!(last, Timestamp::whitened(WALL));
+        for _ in 0..200 {
+            let next = Timestamp::after(Some(last), WallTime { secs: 5, nanos: 0 });
+            assert!(next > last);
+            last = next;
+        }
+        assert_eq!(Timestamp::after(Some(last), WallTime { secs: WALL.secs + 100, nanos: 0 }).0[7], 0x0a + 100);
+    }
+
+    #[test]
+    fn the_last_granule_of_a_second_carries() {
+        let last = Timestamp::whitened(WallTime { secs: 9, nanos: 999_999_999 });
+        assert_eq!(
+            Timestamp::after(Some(last), WALL.min(WallTime::default())),
+            Timestamp::whitened(WallTime { secs: 10, nanos: 0 })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn order_of_labels_is_order_in_time(a in any::<u32>(), b in any::<u32>(), m in 0..60_u32, n in 0..60_u32) {
+            let left = WallTime { secs: a.into(), nanos: m << 24 };
+            let right = WallTime { secs: b.into(), nanos: n << 24 };
+            prop_assert_eq!(Timestamp::whitened(left).cmp(&Timestamp::whitened(right)), left.cmp(&right));
+        }
+
+        #[test]
+        fn the_next_is_later_than_the_last(
+            last in any::<[u8; 11]>(),
+            secs in any::<u64>(),
+            nanos in 0..1_000_000_000_u32,
+        ) {
+            let mut label = [0; 12];
+            label[1..].copy_from_slice(&last);
+            let last = Timestamp(label);
+            let next = Timestamp::after(Some(last), WallTime { secs, nanos });
+            prop_assert!(next > last);
+        }
     }
 }

@@ -1,1 +1,3 @@
 //! Linux. SKELETON: helper fills in.
+
+pub mod alarm;

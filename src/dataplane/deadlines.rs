@@ -1,0 +1,94 @@
+//! When which peer's timers are due: a heap for all peers, and the one thread that sleeps on it.
+//!
+//! Lazy: a peer has at most one live entry, made when its deadline became earlier than the one it is in the heap with.
+//! Deadlines that move later (nearly all do, with every packet) cost one comparison; when the early entry comes up,
+//! nothing is due and the peer is put in again. Ten thousand idle peers without keepalive cost nothing at all.
+//!
+//! Not here: what is due (see `proto::timers`).
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Weak};
+
+use super::device::Device;
+use super::io::Alarm;
+use super::peer::Peer;
+use super::sync::{Mutex, lock};
+use super::workers::Context;
+use crate::proto::time::Instant;
+
+/// The scheduled deadlines of a device.
+pub(super) struct Deadlines {
+    heap: Mutex<BinaryHeap<Reverse<Entry>>>,
+}
+
+struct Entry {
+    deadline: Instant,
+    peer: Weak<Peer>,
+}
+
+impl Deadlines {
+    pub(super) fn new() -> Self {
+        Self { heap: Mutex::new(BinaryHeap::new()) }
+    }
+
+    /// Puts a peer in; wakes the thread if it would sleep too long.
+    pub(super) fn schedule(&self, alarm: &dyn Alarm, deadline: Instant, peer: &Arc<Peer>) {
+        let mut heap = lock(&self.heap);
+        let earliest = heap.peek().is_none_or(|Reverse(first)| deadline < first.deadline);
+        heap.push(Reverse(Entry { deadline, peer: Arc::downgrade(peer) }));
+        drop(heap);
+        if earliest {
+            alarm.wake();
+        }
+    }
+
+    /// Returns the earliest deadline.
+    pub(super) fn next(&self) -> Option<Instant> {
+        lock(&self.heap).peek().map(|Reverse(entry)| entry.deadline)
+    }
+
+    fn pop_due(&self, now: Instant) -> Option<Entry> {
+        let mut heap = lock(&self.heap);
+        let due = heap.peek().is_some_and(|Reverse(entry)| entry.deadline <= now);
+        if due { heap.pop().map(|Reverse(entry)| entry) } else { None }
+    }
+}
+
+impl Device {
+    /// Runs the timers that are due.
+    pub(super) fn run_deadlines(&self, context: &mut Context) {
+        let now = self.platform.clock.now();
+        while let Some(entry) = self.deadlines.pop_due(now) {
+            let Some(peer) = entry.peer.upgrade() else { continue };
+            let mut state = peer.state();
+            // Another entry, with an earlier deadline, has taken the place of this one.
+            if state.scheduled != Some(entry.deadline) {
+                continue;
+            }
+            state.scheduled = None;
+            state.core.handle_timeout(now, &mut context.rng);
+            self.settle(context, &peer, state);
+        }
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.deadline == other.deadline
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.deadline.cmp(&other.deadline)
+    }
+}

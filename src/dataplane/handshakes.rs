@@ -1,0 +1,351 @@
+//! Handshake messages: their queue, and the one thread that computes on them.
+//!
+//! ```text
+//!  push (packet thread) ─► incoming ─┐                        ┌─► accept ─► respond (DH) ─► commit ─► send
+//!                                    ├─► mac1 ─► load? ─► DH ─┤
+//!  initiate (any thread) ─► asked ───┘                        └─► commit ─► keepalive
+//! ```
+//! Diffie-Hellman runs without any peer's lock: a step takes what it needs under the lock, computes, and commits under
+//! the lock again, where the peer refuses it if something intervened. Data and handshakes share no queue.
+//!
+//! Not here: the computation (see `proto::handshake`), the rules of when to start one (see `proto::peer`).
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::device::{Device, IndexEntry};
+use super::peer::Peer;
+use super::stats::Drop;
+use super::sync::{Condvar, Mutex, lock, read, wait};
+use super::workers::Context;
+use crate::proto::constants::{MAX_QUEUED_HANDSHAKES, UNDER_LOAD_MEMORY, UNDER_LOAD_QUEUE};
+use crate::proto::cookie::CookieChecker;
+use crate::proto::endpoint::Endpoint;
+use crate::proto::handshake::{self, Identity, StaticSecrets};
+use crate::proto::index::Index;
+use crate::proto::keys::PrivateKey;
+use crate::proto::messages::{self, INITIATION_LEN, Message, RESPONSE_LEN};
+use crate::proto::peer::Refusal;
+use crate::proto::ratelimiter::RateLimiter;
+use crate::proto::time::Instant;
+
+/// Our identity, and what is derived from it for answering.
+pub(super) struct LocalIdentity {
+    pub(super) identity: Identity,
+    checker: Mutex<CookieChecker>,
+}
+
+impl LocalIdentity {
+    pub(super) fn new(private_key: PrivateKey) -> Self {
+        let identity = Identity::new(private_key);
+        let checker = Mutex::new(CookieChecker::new(identity.public_key()));
+        Self { identity, checker }
+    }
+}
+
+/// Work for the handshake thread. Incoming messages are bounded in number, requests by the number of peers.
+pub(super) struct HandshakeQueue {
+    lanes: Mutex<Lanes>,
+    available: Condvar,
+}
+
+#[derive(Default)]
+struct Lanes {
+    incoming: VecDeque<Incoming>,
+    asked: VecDeque<Arc<Peer>>,
+    stopped: bool,
+}
+
+/// A handshake message or cookie reply, by value: it is at most 148 bytes, and its buffer goes back at once.
+pub(super) struct Incoming {
+    bytes: [u8; INITIATION_LEN],
+    len: u8,
+    from: Endpoint,
+}
+
+/// What the handshake thread does next.
+pub(super) enum Work {
+    /// A message, and how many waited with it.
+    Message(Box<Incoming>, usize),
+    /// A peer has asked for an initiation.
+    Initiate(Arc<Peer>),
+}
+
+impl HandshakeQueue {
+    pub(super) fn new() -> Self {
+        Self { lanes: Mutex::new(Lanes::default()), available: Condvar::new() }
+    }
+
+    /// Queues a message of at most 148 bytes; false if the queue is full. Never blocks the packet thread for longer
+    /// than a copy of one message.
+    pub(super) fn push(&self, message: &[u8], from: Endpoint) -> bool {
+        let mut bytes = [0; INITIATION_LEN];
+        let Some(room) = bytes.get_mut(..message.len()) else { return false };
+        room.copy_from_slice(message);
+        let mut lanes = lock(&self.lanes);
+        if lanes.incoming.len() >= MAX_QUEUED_HANDSHAKES {
+            return false;
+        }
+        lanes.incoming.push_back(Incoming { bytes, len: message.len() as u8, from });
+        drop(lanes);
+        self.available.notify_one();
+        true
+    }
+
+    /// Queues a request for an initiation; the caller sees to it that there is at most one per peer.
+    pub(super) fn initiate(&self, peer: Arc<Peer>) {
+        lock(&self.lanes).asked.push_back(peer);
+        self.available.notify_one();
+    }
+
+    /// Takes the next work. Our own initiations come first: they are few, and a flood must not keep us from renewing.
+    pub(super) fn try_next(&self) -> Option<Work> {
+        lock(&self.lanes).next()
+    }
+
+    /// Waits for work; `None` once the queue is stopped.
+    pub(super) fn next(&self) -> Option<Work> {
+        let mut lanes = lock(&self.lanes);
+        while !lanes.stopped {
+            if let Some(work) = lanes.next() {
+                return Some(work);
+            }
+            lanes = wait(&self.available, lanes);
+        }
+        None
+    }
+
+    /// Forgets the messages that wait: the interface went down.
+    pub(super) fn clear(&self) {
+        lock(&self.lanes).incoming.clear();
+    }
+
+    /// Ends all present and future waits.
+    pub(super) fn stop(&self) {
+        lock(&self.lanes).stopped = true;
+        self.available.notify_all();
+    }
+}
+
+impl Lanes {
+    fn next(&mut self) -> Option<Work> {
+        if let Some(peer) = self.asked.pop_front() {
+            return Some(Work::Initiate(peer));
+        }
+        let waiting = self.incoming.len();
+        self.incoming.pop_front().map(|incoming| Work::Message(Box::new(incoming), waiting))
+    }
+}
+
+/// What the handshake thread knows from one message to the next.
+pub(super) struct HandshakeState {
+    limiter: RateLimiter,
+    last_under_load: Option<Instant>,
+}
+
+impl HandshakeState {
+    pub(super) fn new() -> Self {
+        Self { limiter: RateLimiter::new(), last_under_load: None }
+    }
+
+    fn under_load(&mut self, now: Instant, waiting: usize) -> bool {
+        if waiting >= UNDER_LOAD_QUEUE {
+            self.last_under_load = Some(now);
+        }
+        self.last_under_load.is_some_and(|last| now.since(last) < UNDER_LOAD_MEMORY)
+    }
+}
+
+impl Device {
+    /// Does one piece of handshake work.
+    pub(super) fn handshake(&self, context: &mut Context, state: &mut HandshakeState, work: Work) {
+        let _exclusive = lock(&self.handshaking);
+        match work {
+            Work::Initiate(peer) => self.initiate(context, &peer),
+            Work::Message(incoming, waiting) => self.consume(context, state, &incoming, waiting),
+        }
+    }
+
+    /// Creates and sends an initiation (protocol 3.1, 8.4).
+    fn initiate(&self, context: &mut Context, peer: &Arc<Peer>) {
+        let (now, wall) = (self.platform.clock.now(), self.platform.clock.wall());
+        let local = self.identity();
+        let plan = self.with_peer(context, peer, |state, _| {
+            state.initiating = false;
+            state.core.begin_initiation(now, wall)
+        });
+        let (Some(plan), Some(local)) = (plan, local) else { return };
+        let mut rng = self.rng();
+        let index = self.new_index(peer, &mut rng);
+        let created = handshake::create_initiation(
+            &local.identity,
+            &plan.public_key,
+            &plan.static_static,
+            &plan.preshared_key,
+            plan.timestamp,
+            index,
+            &mut rng,
+        );
+        let Ok((pending, mut message)) = created else {
+            return self.free_index(index);
+        };
+        let committed = self.with_peer(context, peer, |state, rng| {
+            state.core.commit_initiation(now, rng, plan.epoch, pending, &mut message)
+        });
+        match committed {
+            Ok(endpoint) => {
+                tracing::debug!("Sending handshake initiation to peer {:?} ({})", peer.public_key, endpoint.remote);
+                self.send_handshake(peer, endpoint, &message);
+            }
+            Err(_) => self.free_index(index),
+        }
+    }
+
+    /// Checks the MACs of a message, refuses it under load, else hands it on (protocol 5.1).
+    fn consume(&self, context: &mut Context, state: &mut HandshakeState, incoming: &Incoming, waiting: usize) {
+        let now = self.platform.clock.now();
+        let bytes = &incoming.bytes[..usize::from(incoming.len)];
+        let from = incoming.from;
+        let Some(local) = self.identity() else { return self.stats.dropped(Drop::BadHandshake, 1) };
+        let under_load = state.under_load(now, waiting);
+        let Some(message) = messages::parse(bytes) else { return };
+        if let Message::CookieReply(reply) = message {
+            return self.consume_cookie_reply(now, reply);
+        }
+        if !lock(&local.checker).mac1_is_valid(bytes) {
+            return self.stats.dropped(Drop::BadMac, 1);
+        }
+        if under_load && !self.admit(context, state, now, &local, bytes, from) {
+            return self.stats.dropped(Drop::UnderLoad, 1);
+        }
+        let consumed = match message {
+            Message::Initiation(initiation) => self.consume_initiation(context, now, &local, initiation, from),
+            Message::Response(response) => self.consume_response(context, now, response, from),
+            Message::CookieReply(_) | Message::Data { .. } => Ok(()),
+        };
+        if let Err(reason) = consumed {
+            self.stats.dropped(Drop::BadHandshake, 1);
+            tracing::debug!("Invalid handshake message from {}: {reason}", from.remote);
+        }
+    }
+
+    /// Under load: a message without our cookie gets one instead of an answer; one with it needs a token.
+    fn admit(
+        &self,
+        context: &mut Context,
+        state: &mut HandshakeState,
+        now: Instant,
+        local: &LocalIdentity,
+        bytes: &[u8],
+        from: Endpoint,
+    ) -> bool {
+        let mut checker = lock(&local.checker);
+        if checker.mac2_is_valid(now, &mut context.rng, bytes, from.remote) {
+            let source: IpAddr = from.remote.ip();
+            return state.limiter.allow(now, source);
+        }
+        let reply = checker.reply(now, &mut context.rng, bytes, from.remote);
+        drop(checker);
+        if let Some(udp) = self.udp() {
+            let transmit = super::io::Transmit { to: from, ds: 0, bytes: &reply, segment_len: reply.len() };
+            // A reply that is not sent is asked for again by the next attempt.
+            let _ = udp.send(&[transmit]);
+        }
+        false
+    }
+
+    fn consume_cookie_reply(&self, now: Instant, reply: &[u8; messages::COOKIE_REPLY_LEN]) {
+        let index = messages::cookie_reply_receiver(reply);
+        let entry = read(&self.indices).lookup(index).cloned();
+        let (Some(IndexEntry::Handshake(peer)) | Some(IndexEntry::Keypair(peer, _))) = entry else {
+            return self.stats.dropped(Drop::UnknownIndex, 1);
+        };
+        if peer.state().core.on_cookie_reply(now, reply) {
+            tracing::debug!("Receiving cookie reply from peer {:?}", peer.public_key);
+        }
+    }
+
+    /// Answers an initiation (protocol 3.2, 3.3).
+    fn consume_initiation(
+        &self,
+        context: &mut Context,
+        now: Instant,
+        local: &LocalIdentity,
+        initiation: &[u8; INITIATION_LEN],
+        from: Endpoint,
+    ) -> Result<(), Refused> {
+        let secrets: Arc<dyn StaticSecrets> = self.peers.clone();
+        let received = handshake::consume_initiation(&local.identity, &secrets, initiation)?;
+        let peer = self.peers.lookup(&received.initiator).ok_or(handshake::HandshakeError::UnknownPeer)?;
+        let (epoch, preshared_key) = self.with_peer(context, &peer, |state, rng| {
+            let epoch = state.core.accept_initiation(now, rng, received.timestamp, from)?;
+            Ok::<_, Refused>((epoch, state.core.preshared_key().clone()))
+        })?;
+        tracing::debug!("Receiving handshake initiation from peer {:?} ({})", peer.public_key, from.remote);
+
+        let mut rng = self.rng();
+        let index = self.new_index(&peer, &mut rng);
+        let answer = received.respond(&preshared_key, index, &mut rng).map_err(Refused::from);
+        let committed = answer.and_then(|(keys, mut message)| {
+            let commit = self.with_peer(context, &peer, |state, rng| {
+                state.core.commit_response(now, rng, epoch, keys, &mut message)
+            });
+            Ok((commit?, message))
+        });
+        let (endpoint, message) = committed.inspect_err(|_| self.free_index(index))?;
+        tracing::debug!("Sending handshake response to peer {:?} ({})", peer.public_key, endpoint.remote);
+        self.send_handshake(&peer, endpoint, &message);
+        Ok(())
+    }
+
+    /// Completes a handshake of ours (protocol 3.4). A response that fails leaves the pending one as it was.
+    fn consume_response(
+        &self,
+        context: &mut Context,
+        now: Instant,
+        response: &[u8; RESPONSE_LEN],
+        from: Endpoint,
+    ) -> Result<(), Refused> {
+        let index: Index = messages::response_receiver(response);
+        let entry = read(&self.indices).lookup(index).cloned();
+        let Some(IndexEntry::Handshake(peer)) = entry else { return Err(Refused::NoPending) };
+        let taken = self.with_peer(context, &peer, |state, _| state.core.take_pending(index));
+        let (mut pending, epoch) = taken.ok_or(Refused::NoPending)?;
+        match pending.consume_response(response) {
+            Ok(keys) => {
+                let wall = self.platform.clock.wall();
+                tracing::debug!("Receiving handshake response from peer {:?} ({})", peer.public_key, from.remote);
+                self.with_peer(context, &peer, |state, rng| {
+                    state.core.commit_session(now, wall, rng, epoch, keys, from)
+                })?;
+                Ok(())
+            }
+            Err(error) => {
+                self.with_peer(context, &peer, |state, _| state.core.restore_pending(epoch, pending));
+                Err(error.into())
+            }
+        }
+    }
+
+    fn send_handshake(&self, peer: &Peer, endpoint: Endpoint, message: &[u8]) {
+        let sent = self.transmit_one(peer, endpoint, HANDSHAKE_DS, message);
+        if sent > 0 {
+            peer.state().core.add_tx_bytes(sent);
+        }
+    }
+}
+
+/// Why a handshake message came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Invalid(#[from] handshake::HandshakeError),
+    #[error(transparent)]
+    State(#[from] Refusal),
+    #[error("no handshake is pending under its index")]
+    NoPending,
+}
+
+/// DSCP AF41, not ECN-capable: as the kernel marks handshakes.
+const HANDSHAKE_DS: u8 = 0x88;

@@ -1,0 +1,398 @@
+//! The way in: from the socket to the TUN, functions in packet order.
+//!
+//! ```text
+//!  1 receive_batch  packet thread      parse, look the index up, group by keypair   (sequential)
+//!  2 open           any thread         verify and decrypt in place                  (parallel)
+//!  3 deliver_ready  elected drainer    in order: replay check, roaming, timers, source check, coalesce, write
+//! ```
+//! The replay check is in step 3 and never in the parallel part: the window must see counters in arrival order, and
+//! nothing about a peer may change because of a packet that does not verify.
+//!
+//! Handshake messages and cookie replies leave at step 1 for their own bounded queue (see `handshakes`).
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use super::device::{Device, IndexEntry};
+use super::gro::{Group, MAX_HEADER_LEN};
+use super::offload::Offload;
+use super::packet::{Buffer, UdpBatch, UdpMessage};
+use super::peer::Peer;
+use super::queue::{Drainer, Ticket};
+use super::stats::Drop;
+use super::sync::read;
+use super::workers::{Context, Job};
+use crate::proto::constants::REJECT_AFTER_TIME;
+use crate::proto::endpoint::Endpoint;
+use crate::proto::index::Index;
+use crate::proto::ip;
+use crate::proto::keypair::Keypair;
+use crate::proto::messages::{self, Message};
+use crate::proto::peer::{DropReason, Received};
+use crate::proto::time::Instant;
+use crate::proto::transport::{self, HEADER_LEN, OVERHEAD};
+
+/// A batch on its way to being opened. All its packets are of one keypair.
+pub(super) struct OpenJob {
+    peer: Arc<Peer>,
+    keypair: Arc<Keypair>,
+    ticket: Ticket,
+    inbound: Inbound,
+}
+
+/// Received transport data of one keypair. Recycled with its vectors, so that it allocates only while it warms up.
+#[derive(Default)]
+pub(super) struct Inbound {
+    /// Our index of the keypair; `None` only while recycled.
+    index: Option<Index>,
+    origins: Vec<Origin>,
+    packets: Vec<InboundPacket>,
+    buffers: Vec<Buffer>,
+}
+
+/// What the packets of one UDP message have in common.
+#[derive(Clone, Copy)]
+struct Origin {
+    from: Endpoint,
+    ecn: u8,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct InboundPacket {
+    /// Index of its buffer and of its origin.
+    message: u16,
+    /// Where it starts in the buffer: first the transport message, then, in steps, the inner packet.
+    start: u32,
+    len: u32,
+    counter: u64,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Not opened yet, or refused.
+    Drop,
+    /// Authentic, and not a replay.
+    Keep,
+}
+
+impl Device {
+    /// Hands what was received in one burst to the handshake worker and to its peers.
+    pub(super) fn receive_batch(&self, context: &mut Context, now: Instant, batch: &mut UdpBatch) {
+        for message in batch.drain() {
+            self.dispatch(context, now, message);
+        }
+        let mut opening = std::mem::take(&mut context.opening);
+        for (peer, keypair, inbound) in opening.drain(..) {
+            self.open_or_share(context, now, peer, keypair, inbound);
+        }
+        context.opening = opening;
+    }
+
+    /// Parses the datagrams of one UDP message. Usually all are transport data of one keypair; then the buffer goes
+    /// with them. Otherwise each further keypair gets a copy of its own datagrams.
+    fn dispatch(&self, context: &mut Context, now: Instant, message: UdpMessage) {
+        let UdpMessage { buffer, len, segment_len, from, ecn } = message;
+        let origin = Origin { from, ecn };
+        let mut spare = Some(buffer);
+        let mut first: Option<Index> = None;
+        let mut start = 0;
+        // An empty datagram is legal, and is no message.
+        while start < len {
+            let end = len.min(start + segment_len.max(1));
+            let bytes: &[u8] = spare.as_deref().map_or(&[], |buffer| &buffer[start..end]);
+            match messages::parse(bytes) {
+                None => self.stats.dropped(Drop::NotMessage, 1),
+                Some(Message::Data { receiver, counter }) => {
+                    let packet = InboundPacket {
+                        message: 0,
+                        start: start as u32,
+                        len: (end - start) as u32,
+                        counter,
+                        verdict: Verdict::Drop,
+                    };
+                    if *first.get_or_insert(receiver) == receiver {
+                        context.arrived.push(packet);
+                    } else {
+                        self.set_aside(context, now, receiver, origin, packet, bytes);
+                    }
+                }
+                Some(_) => {
+                    if !self.handshakes.push(bytes, from) {
+                        self.stats.dropped(Drop::Full, 1);
+                    }
+                }
+            }
+            start = end;
+        }
+        if let (Some(index), Some(buffer)) = (first, spare.take_if(|_| first.is_some())) {
+            self.join(context, now, index, origin, buffer);
+        }
+        self.pool.put(spare);
+    }
+
+    /// Copies one datagram of another keypair than the first of its UDP message.
+    fn set_aside(
+        &self,
+        context: &mut Context,
+        now: Instant,
+        index: Index,
+        origin: Origin,
+        packet: InboundPacket,
+        bytes: &[u8],
+    ) {
+        let mut buffers = Vec::new();
+        self.pool.take(1, &mut buffers);
+        let Some(mut buffer) = buffers.pop() else { return self.stats.dropped(Drop::Full, 1) };
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        let arrived = std::mem::replace(&mut context.arrived, vec![InboundPacket { start: 0, ..packet }]);
+        self.join(context, now, index, origin, buffer);
+        context.arrived = arrived;
+    }
+
+    /// Adds the arrived packets in `buffer` to the batch of their keypair, which is made if this burst has none yet.
+    fn join(&self, context: &mut Context, now: Instant, index: Index, origin: Origin, buffer: Buffer) {
+        let known = context.opening.iter().position(|(_, keypair, _)| keypair.local == index);
+        let place = known.or_else(|| {
+            let entry = read(&self.indices).lookup(index).cloned();
+            let reason = match entry {
+                Some(IndexEntry::Keypair(_, keypair)) if now.since(keypair.birth) >= REJECT_AFTER_TIME => Drop::Expired,
+                Some(IndexEntry::Keypair(peer, keypair)) => {
+                    let inbound = Inbound { index: Some(index), ..self.inbounds.take() };
+                    context.opening.push((peer, keypair, inbound));
+                    return Some(context.opening.len() - 1);
+                }
+                _ => Drop::UnknownIndex,
+            };
+            self.stats.dropped(reason, context.arrived.len());
+            None
+        });
+        match place {
+            Some(place) => {
+                let inbound = &mut context.opening[place].2;
+                let message = inbound.buffers.len() as u16;
+                inbound.packets.extend(context.arrived.drain(..).map(|packet| InboundPacket { message, ..packet }));
+                inbound.origins.push(origin);
+                inbound.buffers.push(buffer);
+            }
+            None => {
+                context.arrived.clear();
+                self.pool.put([buffer]);
+            }
+        }
+    }
+
+    /// Takes a place in the peer's queue; under backlog hands the batch to an idle worker, else opens it here and now.
+    fn open_or_share(
+        &self,
+        context: &mut Context,
+        now: Instant,
+        peer: Arc<Peer>,
+        keypair: Arc<Keypair>,
+        mut inbound: Inbound,
+    ) {
+        let Some(ticket) = peer.inbound.reserve() else {
+            self.stats.dropped(Drop::Full, inbound.packets.len());
+            self.pool.put(inbound.buffers.drain(..));
+            return self.inbounds.put(inbound);
+        };
+        let job = Job::Open(OpenJob { peer, keypair, ticket, inbound });
+        let kept = if context.backlog { self.work.share(job) } else { Err(job) };
+        if let Err(job) = kept {
+            self.run(context, now, job);
+        }
+    }
+
+    /// Opens a batch and, if its place is the head of the peer's queue, delivers what is ready.
+    pub(super) fn open(&self, context: &mut Context, now: Instant, job: OpenJob) {
+        let OpenJob { peer, keypair, ticket, mut inbound } = job;
+        let bad = inbound.open(&keypair);
+        self.stats.dropped(Drop::BadTag, bad);
+        if let Some(drainer) = peer.inbound.complete(ticket, inbound) {
+            self.deliver_ready(context, now, &peer, drainer);
+        }
+    }
+
+    /// Delivers opened batches of a peer in order.
+    fn deliver_ready(&self, context: &mut Context, now: Instant, peer: &Arc<Peer>, mut drainer: Drainer<'_, Inbound>) {
+        while let Some(mut inbound) = drainer.next() {
+            let keepalives = self.accept(context, now, peer, &mut inbound);
+            let data = self.check_sources(peer, &mut inbound);
+            self.write_to_tun(context, &inbound);
+            if keepalives + data > 0 {
+                peer.state().core.add_rx_bytes(keepalives + data);
+            }
+            self.pool.put(inbound.buffers.drain(..));
+            self.inbounds.put(inbound);
+        }
+    }
+
+    /// Replay check of each packet, then once per UDP message what follows from it: roaming, key confirmation, timers.
+    /// Leaves the non-empty accepted packets in `inbound`; returns the bytes of the keepalives.
+    fn accept(&self, context: &mut Context, now: Instant, peer: &Arc<Peer>, inbound: &mut Inbound) -> u64 {
+        let Some(index) = inbound.index else { return 0 };
+        let wall = self.platform.clock.wall();
+        let (mut expired, mut replayed, mut keepalives) = (0, 0, 0);
+        let mut state = peer.state();
+        for packets in inbound.packets.chunk_by_mut(|a, b| a.message == b.message) {
+            let (mut any, mut data) = (false, false);
+            let message = usize::from(packets[0].message);
+            for packet in packets.iter_mut().filter(|packet| packet.verdict == Verdict::Keep) {
+                match state.core.accept(now, index, packet.counter) {
+                    Ok(()) => {
+                        any = true;
+                        data |= packet.len > 0;
+                        if packet.len == 0 {
+                            keepalives += OVERHEAD as u64;
+                            packet.verdict = Verdict::Drop;
+                        }
+                        continue;
+                    }
+                    Err(DropReason::Expired) => expired += 1,
+                    Err(DropReason::Replayed) => replayed += 1,
+                }
+                packet.verdict = Verdict::Drop;
+            }
+            if any {
+                let received = Received { index, from: inbound.origins[message].from, data };
+                state.core.on_received(now, wall, &mut context.rng, received);
+            }
+        }
+        self.settle(context, peer, state);
+        self.stats.dropped(Drop::Expired, expired);
+        self.stats.dropped(Drop::Replayed, replayed);
+        inbound.packets.retain(|packet| packet.verdict == Verdict::Keep);
+        keepalives
+    }
+
+    /// Keeps the packets that are whole IP packets from an address that is routed to this peer, trimmed to their IP
+    /// length, with the outer ECN bits applied. Returns their bytes on the wire.
+    ///
+    /// The device's table decides, not the peer's own list: a more specific prefix of another peer must win.
+    fn check_sources(&self, peer: &Peer, inbound: &mut Inbound) -> u64 {
+        let (mut bad, mut foreign, mut bytes) = (0, 0, 0);
+        let Inbound { packets, buffers, origins, .. } = inbound;
+        let routes = read(&self.routes);
+        let mut last = None;
+        packets.retain_mut(|packet| {
+            let message = usize::from(packet.message);
+            let plaintext = &mut buffers[message][packet.start as usize..][..packet.len as usize];
+            let Ok(header) = ip::parse(plaintext) else {
+                bad += 1;
+                return false;
+            };
+            let owner = match last {
+                Some((src, owner)) if src == header.src => owner,
+                _ => routes.lookup(header.src),
+            };
+            last = Some((header.src, owner));
+            if owner != Some(peer.id) {
+                foreign += 1;
+                return false;
+            }
+            ip::decapsulate_ecn(origins[message].ecn, plaintext);
+            bytes += u64::from(packet.len) + OVERHEAD as u64;
+            packet.len = header.total_len as u32;
+            true
+        });
+        drop(routes);
+        self.stats.dropped(Drop::BadInner, bad);
+        self.stats.dropped(Drop::SourceNotAllowed, foreign);
+        bytes
+    }
+
+    /// Writes the delivered packets, in-order segments of a flow as one.
+    fn write_to_tun(&self, context: &mut Context, inbound: &Inbound) {
+        context.coalescer.coalesce(inbound.packets.len(), |n| inbound.bytes(n), self.offloads.classes());
+        for group in context.coalescer.groups() {
+            let next = |n| context.coalescer.next(n);
+            let written = if group.count > 1 {
+                self.write_merged(inbound, group, next)
+            } else {
+                self.write_single(inbound, group.first)
+            };
+            self.stats.dropped(Drop::TunWrite, usize::from(group.count) - written);
+        }
+    }
+
+    /// Writes a group as one packet; singly if the TUN refuses, and then it is not asked again. Returns how many packets
+    /// were taken.
+    fn write_merged(&self, inbound: &Inbound, group: &Group, next: impl Fn(u16) -> Option<u16>) -> usize {
+        let mut header = [0; MAX_HEADER_LEN];
+        let mut parts = [IoSlice::new(&[]); MAX_PARTS];
+        let mut count = 1;
+        let mut last = group.first;
+        let mut member = Some(group.first);
+        while let Some(n) = member {
+            if count == MAX_PARTS {
+                return self.write_members(inbound, group, next);
+            }
+            parts[count] = IoSlice::new(&inbound.bytes(usize::from(n))[usize::from(group.header_len)..]);
+            count += 1;
+            last = n;
+            member = next(n);
+        }
+        let first = inbound.bytes(usize::from(group.first));
+        let offload = group.write_header(first, inbound.bytes(usize::from(last)), &mut header);
+        parts[0] = IoSlice::new(&header[..usize::from(group.header_len)]);
+        match self.platform.tun.write(offload, &parts[..count]) {
+            Ok(()) => usize::from(group.count),
+            Err(_) => {
+                // Whatever the error is (EINVAL of Linux 6.6.44, EIO of some drivers, but EIO also of a TUN that is
+                // down): if the same packets go through singly, the merge was the reason.
+                let written = self.write_members(inbound, group, next);
+                if let (Some(segmentation), 1..) = (offload.segmentation, written) {
+                    self.offloads.refused_by_tun(segmentation, first[0] >> 4);
+                }
+                written
+            }
+        }
+    }
+
+    fn write_members(&self, inbound: &Inbound, group: &Group, next: impl Fn(u16) -> Option<u16>) -> usize {
+        let members = std::iter::successors(Some(group.first), |n| next(*n));
+        members.map(|n| self.write_single(inbound, n)).sum()
+    }
+
+    fn write_single(&self, inbound: &Inbound, n: u16) -> usize {
+        let packet = inbound.bytes(usize::from(n));
+        usize::from(self.platform.tun.write(Offload::default(), &[IoSlice::new(packet)]).is_ok())
+    }
+}
+
+impl Inbound {
+    /// Opens every packet in place; returns how many did not verify.
+    fn open(&mut self, keypair: &Keypair) -> usize {
+        let mut bad = 0;
+        for packet in &mut self.packets {
+            let buffer = &mut self.buffers[usize::from(packet.message)];
+            let message = &mut buffer[packet.start as usize..][..packet.len as usize];
+            match transport::open(keypair, packet.counter, message) {
+                Ok(len) => {
+                    packet.verdict = Verdict::Keep;
+                    packet.start += HEADER_LEN as u32;
+                    packet.len = len as u32;
+                }
+                Err(_) => bad += 1,
+            }
+        }
+        bad
+    }
+
+    /// Returns the bytes of packet `n`.
+    fn bytes(&self, n: usize) -> &[u8] {
+        let packet = &self.packets[n];
+        &self.buffers[usize::from(packet.message)][packet.start as usize..][..packet.len as usize]
+    }
+}
+
+impl super::workers::Recycle for Inbound {
+    fn reset(&mut self) {
+        self.index = None;
+        self.origins.clear();
+        self.packets.clear();
+    }
+}
+
+/// One header and up to 128 payloads; a longer group cannot come from one batch of 64 KiB messages of real size.
+const MAX_PARTS: usize = 129;

@@ -1,0 +1,108 @@
+//! Handing datagrams to the socket, and what to do when it refuses.
+//!
+//! A refused datagram is tried again at most once per cause: without the cached source address if that may be the
+//! reason, and singly if it was a train. Nothing is queued: what the network does not take is dropped and counted.
+//!
+//! Not here: what is in the datagrams.
+
+use std::io;
+
+use super::device::Device;
+use super::io::{Transmit, Udp};
+use super::peer::Peer;
+use super::send::{Outbound, Train};
+use super::stats::Drop;
+use crate::proto::endpoint::Endpoint;
+use crate::proto::peer::Sent;
+
+impl Device {
+    /// Sends a sealed batch to `endpoint`.
+    pub(super) fn transmit(&self, peer: &Peer, endpoint: Endpoint, out: &Outbound) -> Sent {
+        let mut sent = Sent::default();
+        let Some(udp) = self.udp() else {
+            self.stats.dropped(Drop::Send, out.trains.len());
+            return sent;
+        };
+        for trains in out.trains.chunks(MAX_TRANSMITS) {
+            let filler = transmit_of(out, trains[0], endpoint);
+            let mut transmits = [filler; MAX_TRANSMITS];
+            for (transmit, train) in transmits.iter_mut().zip(trains) {
+                *transmit = transmit_of(out, *train, endpoint);
+            }
+            let taken = self.send_all(&*udp, peer, &mut transmits[..trains.len()]);
+            sent.bytes += taken.bytes;
+            sent.data |= taken.bytes > 0 && trains.iter().any(|train| train.data);
+        }
+        sent
+    }
+
+    /// Sends one datagram that is not transport data; returns the bytes the socket took.
+    pub(super) fn transmit_one(&self, peer: &Peer, to: Endpoint, ds: u8, bytes: &[u8]) -> u64 {
+        let Some(udp) = self.udp() else { return 0 };
+        self.send_all(&*udp, peer, &mut [Transmit { to, ds, bytes, segment_len: bytes.len() }]).bytes
+    }
+
+    fn send_all(&self, udp: &dyn Udp, peer: &Peer, mut transmits: &mut [Transmit<'_>]) -> Sent {
+        let mut sent = Sent::default();
+        while let Some(first) = transmits.first().copied() {
+            let train = first.bytes.len() > first.segment_len;
+            if train && (!self.offloads.sends_trains() || udp.max_segments() == 1) {
+                sent.bytes += self.send_singly(udp, first);
+                transmits = &mut transmits[1..];
+                continue;
+            }
+            let (taken, result) = udp.send(transmits);
+            sent.bytes += transmits[..taken].iter().map(|transmit| transmit.bytes.len() as u64).sum::<u64>();
+            transmits = &mut transmits[taken..];
+            let (Err(error), Some(refused)) = (result, transmits.first().copied()) else { continue };
+            if refused.to.source.is_some() && may_be_the_source(&error) {
+                tracing::debug!("Sending to peer {:?} from its cached source failed: {error}", peer.public_key);
+                peer.state().core.clear_source();
+                transmits.iter_mut().for_each(|transmit| transmit.to.source = None);
+            } else if refused.bytes.len() > refused.segment_len && may_be_the_train(&error) {
+                self.offloads.refused_by_socket();
+            } else {
+                tracing::debug!("Sending to peer {:?} at {} failed: {error}", peer.public_key, refused.to.remote);
+                self.stats.dropped(Drop::Send, refused.bytes.len().div_ceil(refused.segment_len.max(1)));
+                transmits = &mut transmits[1..];
+            }
+        }
+        sent
+    }
+
+    fn send_singly(&self, udp: &dyn Udp, train: Transmit<'_>) -> u64 {
+        let mut sent = 0;
+        for bytes in train.bytes.chunks(train.segment_len) {
+            match udp.send(&[Transmit { bytes, segment_len: bytes.len(), ..train }]) {
+                (1, _) => sent += bytes.len() as u64,
+                _ => self.stats.dropped(Drop::Send, 1),
+            }
+        }
+        sent
+    }
+}
+
+fn transmit_of(out: &Outbound, train: Train, to: Endpoint) -> Transmit<'_> {
+    let bytes = &out.buffers[usize::from(train.buffer)][train.start as usize..][..train.len as usize];
+    Transmit { to, ds: train.ds, bytes, segment_len: train.segment_len as usize }
+}
+
+/// The cached source is no longer a local address, or no route accepts it (protocol 11.3).
+fn may_be_the_source(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, HostUnreachable, InvalidInput, NetworkUnreachable, NotFound};
+    matches!(error.kind(), AddrNotAvailable | HostUnreachable | InvalidInput | NetworkUnreachable | NotFound)
+        || error.raw_os_error() == Some(NO_SUCH_DEVICE)
+}
+
+/// EINVAL and EIO: the route's device cannot segment, or cannot checksum, what was handed over.
+fn may_be_the_train(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput || error.raw_os_error() == Some(IO_ERROR)
+}
+
+/// Messages of one call: enough for a burst of small packets, small enough for the stack.
+const MAX_TRANSMITS: usize = 32;
+
+/// ENODEV; it has no stable `ErrorKind`.
+const NO_SUCH_DEVICE: i32 = 19;
+/// EIO; it has no stable `ErrorKind`.
+const IO_ERROR: i32 = 5;

@@ -1,0 +1,332 @@
+//! The threads of a device, and how they end together.
+//!
+//! | thread | loops over | started |
+//! |---|---|---|
+//! | `packets` | TUN and UDP: reads a burst, carries it to its end | one |
+//! | `worker-N` | batches shared under backlog | cores - 1 |
+//! | `handshakes` | initiations, responses, cookie replies, requests to initiate | one |
+//! | `deadlines` | timers that are due | one |
+//!
+//! Every thread is critical: if one panics, or the TUN is gone, `on_end` is told once, and the owner stops the rest.
+//! A tunnel that half works would be worse than one that a supervisor restarts.
+//!
+//! Not here: what the threads do (see `send`, `receive`, `handshakes`, `deadlines`).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use rand::rngs::StdRng;
+
+use super::device::{Device, Event};
+use super::gro::Coalescer;
+use super::handshakes::HandshakeState;
+use super::io::Ready;
+use super::packet::{TunBatch, TunPacket, UdpBatch};
+use super::peer::Peer;
+use super::receive::{Inbound, InboundPacket, OpenJob};
+use super::send::{Routed, SealJob};
+use super::sync::{Mutex, lock};
+use crate::proto::keypair::Keypair;
+use crate::proto::time::Instant;
+
+/// A batch that any thread may compute on.
+pub(super) enum Job {
+    Seal(SealJob),
+    Open(OpenJob),
+}
+
+/// What a thread carries along: its random generator for jitter, and vectors that keep their room.
+pub(super) struct Context {
+    pub(super) rng: StdRng,
+    /// More is waiting than this thread has taken: batches may be shared.
+    pub(super) backlog: bool,
+    pub(super) coalescer: Coalescer,
+    pub(super) events: Vec<Event>,
+    pub(super) routed: Vec<Routed>,
+    pub(super) unrouted: Vec<TunPacket>,
+    pub(super) arrived: Vec<InboundPacket>,
+    pub(super) opening: Vec<(Arc<Peer>, Arc<Keypair>, Inbound)>,
+}
+
+impl Context {
+    pub(super) fn new(device: &Device) -> Self {
+        Self {
+            rng: device.rng(),
+            backlog: false,
+            coalescer: Coalescer::default(),
+            events: Vec::new(),
+            routed: Vec::new(),
+            unrouted: Vec::new(),
+            arrived: Vec::new(),
+            opening: Vec::new(),
+        }
+    }
+}
+
+/// Why a device ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The TUN interface was deleted: the regular end of a device that nobody stopped.
+    TunGone,
+    /// The named thread panicked.
+    ThreadFailed(String),
+}
+
+/// The running threads of a device.
+pub struct Threads {
+    device: Arc<Device>,
+    stopping: Arc<AtomicBool>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Device {
+    /// Starts the threads: `workers` of them carry packets (at least 1). `on_end` is told if the device ends by
+    /// itself, from the thread that ended it; it must not block.
+    pub fn start(
+        self: &Arc<Self>,
+        workers: usize,
+        on_end: impl Fn(End) + Send + Sync + 'static,
+    ) -> std::io::Result<Threads> {
+        let mut threads = Threads {
+            device: self.clone(),
+            stopping: Arc::new(AtomicBool::new(false)),
+            handles: Vec::with_capacity(workers + 2),
+        };
+        let on_end: Arc<dyn Fn(End) + Send + Sync> = Arc::new(on_end);
+        threads.spawn("packets", &on_end, packet_loop)?;
+        for n in 1..workers {
+            threads.spawn(&format!("worker-{n}"), &on_end, worker_loop)?;
+        }
+        threads.spawn("handshakes", &on_end, handshake_loop)?;
+        threads.spawn("deadlines", &on_end, deadline_loop)?;
+        Ok(threads)
+    }
+
+    /// Computes on a batch and carries what is ready to its end.
+    pub(super) fn run(&self, context: &mut Context, now: Instant, job: Job) {
+        match job {
+            Job::Seal(job) => self.seal(context, now, job),
+            Job::Open(job) => self.open(context, now, job),
+        }
+    }
+}
+
+impl Threads {
+    /// Stops all threads and waits for them. Packets in flight are dropped.
+    pub fn stop(mut self) {
+        self.stop_and_join();
+    }
+
+    fn stop_and_join(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        self.device.platform.poller.wake();
+        self.device.platform.alarm.wake();
+        self.device.work.stop();
+        self.device.handshakes.stop();
+        for handle in self.handles.drain(..) {
+            // A panic was already caught and told.
+            let _ = handle.join();
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        on_end: &Arc<dyn Fn(End) + Send + Sync>,
+        body: fn(&Device, &AtomicBool) -> Option<End>,
+    ) -> std::io::Result<()> {
+        let (device, stopping, on_end) = (self.device.clone(), self.stopping.clone(), on_end.clone());
+        let thread_name = name.to_owned();
+        let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let end = catch_unwind(AssertUnwindSafe(|| body(&device, &stopping)));
+            match end {
+                Ok(None) => {}
+                Ok(Some(end)) => on_end(end),
+                Err(_) => on_end(End::ThreadFailed(thread_name)),
+            }
+        })?;
+        self.handles.push(handle);
+        Ok(())
+    }
+}
+
+impl std::ops::Drop for Threads {
+    fn drop(&mut self) {
+        self.stop_and_join();
+    }
+}
+
+/// The packet thread's own state: see [`PacketWay::step`].
+pub struct PacketWay {
+    context: Context,
+    tun: Vec<Arc<TunBatch>>,
+    udp: UdpBatch,
+}
+
+impl PacketWay {
+    /// Makes the state of one packet thread.
+    pub fn new(device: &Device) -> Self {
+        Self { context: Context::new(device), tun: Vec::new(), udp: UdpBatch::new() }
+    }
+
+    /// Reads a burst from whatever is ready and carries it to its end, in the calling thread unless there is backlog.
+    pub fn step(&mut self, device: &Device, ready: Ready) -> Result<(), End> {
+        let now = device.platform.clock.now();
+        if ready.udp
+            && let Some(udp) = device.udp()
+        {
+            self.udp.refill(&device.pool);
+            self.context.backlog = match udp.receive(&mut self.udp) {
+                Ok(()) => self.udp.is_full(),
+                Err(error) => {
+                    tracing::debug!("Receiving failed: {error}");
+                    false
+                }
+            };
+            device.receive_batch(&mut self.context, now, &mut self.udp);
+        }
+        if ready.tun {
+            let Some(mut batch) = self.free_batch(device, now) else { return Ok(()) };
+            let room = Arc::get_mut(&mut batch).expect("a free batch has one owner");
+            room.clear();
+            match device.platform.tun.read(room) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(End::TunGone),
+                Err(error) => tracing::debug!("Reading from the TUN device failed: {error}"),
+            }
+            self.context.backlog = room.is_full();
+            if !batch.is_empty() {
+                device.send_batch(&mut self.context, now, &batch);
+            }
+            self.tun.push(batch);
+        }
+        Ok(())
+    }
+
+    /// Finds a batch that no worker reads any more. If all are in flight, does some of that work itself.
+    fn free_batch(&mut self, device: &Device, now: Instant) -> Option<Arc<TunBatch>> {
+        if let Some(free) = self.tun.iter_mut().position(|batch| Arc::get_mut(batch).is_some()) {
+            return Some(self.tun.swap_remove(free));
+        }
+        if self.tun.len() < MAX_TUN_BATCHES {
+            return Some(Arc::new(TunBatch::new()));
+        }
+        if let Some(job) = device.work.try_next() {
+            device.run(&mut self.context, now, job);
+        }
+        None
+    }
+}
+
+/// The handshake and deadline threads' work, one piece at a time, for callers that have no threads.
+pub struct Inline {
+    context: Context,
+    handshakes: HandshakeState,
+}
+
+impl Inline {
+    /// Makes the state of a caller that does the threads' work itself.
+    pub fn new(device: &Device) -> Self {
+        Self { context: Context::new(device), handshakes: HandshakeState::new() }
+    }
+
+    /// Does all handshake work that waits; true if there was any.
+    pub fn handshakes(&mut self, device: &Device) -> bool {
+        let mut any = false;
+        while let Some(work) = device.handshakes.try_next() {
+            device.handshake(&mut self.context, &mut self.handshakes, work);
+            any = true;
+        }
+        any
+    }
+
+    /// Runs the timers that are due; returns when the next ones are.
+    pub fn deadlines(&mut self, device: &Device) -> Option<Instant> {
+        device.run_deadlines(&mut self.context);
+        device.deadlines.next()
+    }
+}
+
+fn packet_loop(device: &Device, stopping: &AtomicBool) -> Option<End> {
+    let mut way = PacketWay::new(device);
+    loop {
+        let ready = device.platform.poller.wait();
+        if stopping.load(Ordering::Acquire) {
+            return None;
+        }
+        match ready {
+            Ok(ready) => {
+                if let Err(end) = way.step(device, ready) {
+                    return Some(end);
+                }
+            }
+            Err(error) => {
+                tracing::error!("Waiting for packets failed: {error}");
+                return Some(End::ThreadFailed("packets".to_owned()));
+            }
+        }
+    }
+}
+
+fn worker_loop(device: &Device, _stopping: &AtomicBool) -> Option<End> {
+    let mut context = Context::new(device);
+    while let Some(job) = device.work.next() {
+        let now = device.platform.clock.now();
+        device.run(&mut context, now, job);
+    }
+    None
+}
+
+fn handshake_loop(device: &Device, _stopping: &AtomicBool) -> Option<End> {
+    let mut context = Context::new(device);
+    let mut state = HandshakeState::new();
+    while let Some(work) = device.handshakes.next() {
+        device.handshake(&mut context, &mut state, work);
+    }
+    None
+}
+
+fn deadline_loop(device: &Device, stopping: &AtomicBool) -> Option<End> {
+    let mut context = Context::new(device);
+    while !stopping.load(Ordering::Acquire) {
+        device.run_deadlines(&mut context);
+        device.platform.alarm.wait_until(device.deadlines.next());
+    }
+    None
+}
+
+/// What can be emptied and used again.
+pub(super) trait Recycle: Default {
+    fn reset(&mut self);
+}
+
+/// Emptied batches with their vectors' room.
+pub(super) struct Recycler<T> {
+    idle: Mutex<Vec<T>>,
+}
+
+impl<T: Recycle> Recycler<T> {
+    pub(super) fn new() -> Self {
+        Self { idle: Mutex::new(Vec::new()) }
+    }
+
+    pub(super) fn take(&self) -> T {
+        lock(&self.idle).pop().unwrap_or_default()
+    }
+
+    pub(super) fn put(&self, mut item: T) {
+        item.reset();
+        let mut idle = lock(&self.idle);
+        if idle.len() < MAX_RECYCLED {
+            idle.push(item);
+        }
+    }
+}
+
+/// Arenas of one packet thread: one in hand, the others with workers.
+const MAX_TUN_BATCHES: usize = 8;
+
+/// More batches than this are never in flight at once.
+const MAX_RECYCLED: usize = 128;
