@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::config;
+use crate::packets::is_unreachable;
 use crate::world::{Node, World};
 
 /// Injects numbered packets out of node `from` until `stop`, in bursts, never more than `WINDOW` ahead of `limit`.
@@ -63,7 +64,7 @@ fn after_a_peer_is_removed_nothing_more_leaves_or_arrives() {
         world.drain_tun(0);
         assert_eq!(late.load(Ordering::SeqCst), 0, "datagrams left after the peer was removed");
         let arrived = world.nodes[0].tun().take_written();
-        let arrived = arrived.iter().filter(|written| !crate::world::is_unreachable(written)).count();
+        let arrived = arrived.iter().filter(|written| !is_unreachable(written)).count();
         assert_eq!(arrived, 0, "packets were delivered after the peer was removed");
     }
 }
@@ -182,8 +183,7 @@ fn works_again(world: &World) {
             assert!(attempt < 8, "no packet passes out of node {from}");
             world.nodes[from].tun().inject(&world.flow4(from).echo(false, MARK));
             let wanted = |written: &rvpn::platform::fake::Written| {
-                !crate::world::is_unreachable(written)
-                    && crate::packets::numbers(std::slice::from_ref(written)).contains(&MARK)
+                !is_unreachable(written) && crate::packets::numbers(std::slice::from_ref(written)).contains(&MARK)
             };
             if world.nodes[to].tun().wait_for(Duration::from_millis(500), wanted).is_some() {
                 break;

@@ -102,18 +102,18 @@ fn an_error_of_one_send_does_not_end_the_device() {
 
 #[test]
 fn a_removed_interface_ends_the_device_in_order() {
-    let world = World::new(3);
+    let world = Arc::new(World::new(3));
     world.shake();
     world.nodes[0].tun().remove();
     assert_eq!(*world.nodes[0].ends.wait("the end", |ends| !ends.is_empty()), [End::TunGone]);
-    within_patience("the threads to end", || world.nodes[0].stop());
+    within_patience("the threads to end", &world, |world| world.nodes[0].stop());
     assert_eq!(world.nodes[0].ends.entries().len(), 1, "told once");
     assert!(world.nodes[1].ends.entries().is_empty());
 }
 
 #[test]
 fn a_panic_in_a_thread_ends_the_device_in_order() {
-    let world = World::new(3);
+    let world = Arc::new(World::new(3));
     world.shake();
     let armed = Arc::new(AtomicBool::new(true));
     world.internet.set_carrier(move |train, arrivals| {
@@ -124,14 +124,14 @@ fn a_panic_in_a_thread_ends_the_device_in_order() {
     let ends = world.nodes[0].ends.wait("the end", |ends| !ends.is_empty()).clone();
     assert_eq!(ends, [End::ThreadFailed("packets".to_owned())]);
     // Neither the joining nor what an owner does before he leaves may wait for the dead.
-    within_patience("the threads to end", || world.nodes[0].stop());
-    within_patience("the device to go down", || config::down(&world.nodes[0].device));
-    within_patience("the peer to be removed", || config::remove_peers(&world.nodes[0].device));
+    within_patience("the threads to end", &world, |world| world.nodes[0].stop());
+    within_patience("the device to go down", &world, |world| config::down(&world.nodes[0].device));
+    within_patience("the peer to be removed", &world, |world| config::remove_peers(&world.nodes[0].device));
 }
 
 #[test]
 fn a_panic_in_a_handshake_ends_the_device_in_order() {
-    let world = World::new(1);
+    let world = Arc::new(World::new(1));
     let armed = Arc::new(AtomicBool::new(true));
     world.internet.set_carrier(move |train, arrivals| {
         assert!(train.bytes[0] != 1 || !armed.swap(false, Ordering::Relaxed), "this panic belongs to the test");
@@ -140,23 +140,17 @@ fn a_panic_in_a_handshake_ends_the_device_in_order() {
     world.nodes[0].tun().inject(&world.flow4(0).echo(false, 1));
     let ends = world.nodes[0].ends.wait("the end", |ends| !ends.is_empty()).clone();
     assert_eq!(ends, [End::ThreadFailed("handshakes".to_owned())]);
-    within_patience("the threads to end", || world.nodes[0].stop());
-    within_patience("the device to go down", || config::down(&world.nodes[0].device));
+    within_patience("the threads to end", &world, |world| world.nodes[0].stop());
+    within_patience("the device to go down", &world, |world| config::down(&world.nodes[0].device));
 }
 
-/// Runs `action` in a thread of its own; a failure if it does not return. That thread is then left behind, so that the
-/// failure is seen.
-fn within_patience(what: &str, action: impl FnOnce() + Send) {
-    std::thread::scope(|scope| {
-        let (done, wait) = mpsc::channel();
-        scope.spawn(move || {
-            action();
-            let _ = done.send(());
-        });
-        if wait.recv_timeout(PATIENCE).is_err() {
-            // A panic here would be held up by the scope, which waits for the thread that hangs.
-            eprintln!("waited in vain for {what}");
-            std::process::abort();
-        }
+/// Runs `action` in a thread of its own; a failure if it does not return. That thread is then left behind.
+fn within_patience(what: &str, world: &Arc<World>, action: impl FnOnce(&World) + Send + 'static) {
+    let (done, wait) = mpsc::channel();
+    let world = Arc::clone(world);
+    std::thread::spawn(move || {
+        action(&world);
+        let _ = done.send(());
     });
+    assert!(wait.recv_timeout(PATIENCE).is_ok(), "waited in vain for {what}");
 }

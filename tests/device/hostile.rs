@@ -150,7 +150,7 @@ fn a_foreign_source_alone_moves_the_endpoint() {
     flow.src = "10.0.0.99".parse().expect("an address");
     let sent = world.record();
     world.nodes[0].tun().inject(&flow.echo(false, 1));
-    sent.wait("the packet to be sent", |trains| trains.iter().any(|train| train.from == moved));
+    drop(sent.wait("the packet to be sent", |trains| trains.iter().any(|train| train.from == moved)));
     // Time for the packet: it waits in the socket before the next one, which is nonsense and changes nothing.
     world.internet.deliver(&Train::datagram(stranger(), world.nodes[1].outer, b"nonsense"));
     world.ping(1, 3);

@@ -7,22 +7,22 @@ use rvpn::platform::fake::Written;
 
 /// The two ends of a flow.
 #[derive(Clone, Copy, Debug)]
-pub struct Flow {
-    pub src: IpAddr,
-    pub dst: IpAddr,
-    pub src_port: u16,
-    pub dst_port: u16,
+pub(crate) struct Flow {
+    pub(crate) src: IpAddr,
+    pub(crate) dst: IpAddr,
+    pub(crate) src_port: u16,
+    pub(crate) dst_port: u16,
 }
 
 impl Flow {
     /// A flow between two addresses, given as text.
-    pub fn new(src: &str, dst: &str) -> Self {
+    pub(crate) fn new(src: &str, dst: &str) -> Self {
         let [src, dst] = [src, dst].map(|text| text.parse().expect("an address"));
         Self { src, dst, src_port: 4_000, dst_port: 5_000 }
     }
 
     /// An ICMP or ICMPv6 echo request (or reply) with `number` as its payload.
-    pub fn echo(self, reply: bool, number: u64) -> Vec<u8> {
+    pub(crate) fn echo(self, reply: bool, number: u64) -> Vec<u8> {
         let kind = match (self.src.is_ipv4(), reply) {
             (true, false) => 8,
             (true, true) => 0,
@@ -43,7 +43,7 @@ impl Flow {
     }
 
     /// A UDP datagram.
-    pub fn udp(self, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn udp(self, payload: &[u8]) -> Vec<u8> {
         let len = 8 + payload.len();
         let mut message = Vec::with_capacity(len);
         for word in [self.src_port, self.dst_port, len as u16, 0] {
@@ -56,14 +56,14 @@ impl Flow {
     }
 
     /// A UDP datagram of `len` payload bytes that begins with `number`. Lengths that differ keep packets unmerged.
-    pub fn numbered(self, number: u64, len: usize) -> Vec<u8> {
+    pub(crate) fn numbered(self, number: u64, len: usize) -> Vec<u8> {
         let mut payload = vec![0x5a; len.max(8)];
         payload[..8].copy_from_slice(&number.to_be_bytes());
         self.udp(&payload)
     }
 
     /// A TCP segment (ACK), its checksum finished.
-    pub fn tcp(self, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn tcp(self, sequence: u32, payload: &[u8]) -> Vec<u8> {
         let mut message = self.tcp_message(sequence, payload);
         let sum = !sum(&[&self.pseudo(6, message.len()), &message]);
         message[16..18].copy_from_slice(&sum.to_be_bytes());
@@ -71,7 +71,7 @@ impl Flow {
     }
 
     /// A TCP super-packet as a TUN with offloads gives it, with what is to be said of it.
-    pub fn tcp_super(self, sequence: u32, payload: &[u8], segment_len: u16) -> (Vec<u8>, Offload) {
+    pub(crate) fn tcp_super(self, sequence: u32, payload: &[u8], segment_len: u16) -> (Vec<u8>, Offload) {
         let mut message = self.tcp_message(sequence, payload);
         let partial = sum(&[&self.pseudo(6, message.len())]);
         message[16..18].copy_from_slice(&partial.to_be_bytes());
@@ -94,7 +94,7 @@ impl Flow {
     }
 
     /// An IP packet of any protocol, with the DS byte `ds`.
-    pub fn ip(self, protocol: u8, ds: u8, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn ip(self, protocol: u8, ds: u8, message: &[u8]) -> Vec<u8> {
         match (self.src, self.dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 let len = (20 + message.len()) as u16;
@@ -128,7 +128,7 @@ impl Flow {
 }
 
 /// The transport payloads of what was written to a TUN, a merged packet's one by one.
-pub fn payloads(written: &[Written]) -> Vec<Vec<u8>> {
+pub(crate) fn payloads(written: &[Written]) -> Vec<Vec<u8>> {
     written
         .iter()
         .flat_map(|write| {
@@ -141,9 +141,20 @@ pub fn payloads(written: &[Written]) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// An ICMP or ICMPv6 "unreachable".
+pub(crate) fn is_unreachable(written: &Written) -> bool {
+    let bytes = &written.bytes;
+    match bytes[0] >> 4 {
+        4 => bytes[9] == 1 && bytes[20] == 3,
+        _ => bytes[6] == 58 && bytes[40] == 1,
+    }
+}
+
 /// The numbers of [`Flow::numbered`] and [`Flow::echo`] packets, in the order they were written.
-pub fn numbers(written: &[Written]) -> Vec<u64> {
-    payloads(written)
+/// Messages that say "unreachable" have none.
+pub(crate) fn numbers(written: &[Written]) -> Vec<u64> {
+    let written: Vec<_> = written.iter().filter(|written| !is_unreachable(written)).cloned().collect();
+    payloads(&written)
         .iter()
         .map(|payload| u64::from_be_bytes(*payload.first_chunk().expect("a payload begins with a number")))
         .collect()

@@ -93,7 +93,7 @@ fn the_last_128_packets_before_a_handshake_arrive_in_order() {
     let packets: Vec<_> = (0..200).map(|number| flow.numbered(number, 100)).collect();
     world.nodes[0].tun().inject_all(packets.iter().map(Vec::as_slice));
     world.drain_tun(0);
-    held.wait("the first initiation", |trains| trains.len() == 1);
+    drop(held.wait("the first initiation", |trains| trains.len() == 1));
     world.internet.clear_carrier();
     world.clock.advance(Duration::from_millis(5_334));
     let received = world.nodes[1].receive(128);

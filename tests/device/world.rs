@@ -6,27 +6,27 @@ use std::time::Duration;
 
 use rvpn::dataplane::device::Device;
 use rvpn::dataplane::workers::{End, Threads};
-use rvpn::platform::fake::{FakeClock, FakeTun, Host, Internet, PATIENCE, Train, Written};
+use rvpn::platform::fake::{FakeClock, FakeTun, Host, Internet, PATIENCE, Train};
 
 use crate::config::{self, Keys};
-use crate::packets::{Flow, numbers};
+use crate::packets::{Flow, is_unreachable, numbers};
 
 /// One device and its host.
-pub struct Node {
-    pub host: Arc<Host>,
-    pub device: Arc<Device>,
-    pub keys: Keys,
-    pub outer: SocketAddr,
-    pub inner: [IpAddr; 2],
-    pub ends: Arc<Log<End>>,
+pub(crate) struct Node {
+    pub(crate) host: Arc<Host>,
+    pub(crate) device: Arc<Device>,
+    pub(crate) keys: Keys,
+    pub(crate) outer: SocketAddr,
+    pub(crate) inner: [IpAddr; 2],
+    pub(crate) ends: Arc<Log<End>>,
     threads: Mutex<Option<Threads>>,
 }
 
 /// Two nodes and all that is between them.
-pub struct World {
-    pub internet: Arc<Internet>,
-    pub clock: Arc<FakeClock>,
-    pub nodes: [Node; 2],
+pub(crate) struct World {
+    pub(crate) internet: Arc<Internet>,
+    pub(crate) clock: Arc<FakeClock>,
+    pub(crate) nodes: [Node; 2],
 }
 
 /// Outer addresses, by family: IPv4 first.
@@ -36,12 +36,12 @@ const INNER: [[&str; 2]; 2] = [["10.0.0.1", "fd00::1"], ["10.0.0.2", "fd00::2"]]
 
 impl World {
     /// Two devices over IPv4, up, with `workers` packet threads each.
-    pub fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize) -> Self {
         Self::over(0, workers)
     }
 
     /// As [`World::new`], over IPv6.
-    pub fn over_ipv6(workers: usize) -> Self {
+    pub(crate) fn over_ipv6(workers: usize) -> Self {
         Self::over(1, workers)
     }
 
@@ -58,30 +58,30 @@ impl World {
     }
 
     /// A flow between the inner IPv4 addresses, out of node `from`.
-    pub fn flow4(&self, from: usize) -> Flow {
+    pub(crate) fn flow4(&self, from: usize) -> Flow {
         Flow::new(INNER[from][0], INNER[1 - from][0])
     }
 
     /// A flow between the inner IPv6 addresses, out of node `from`.
-    pub fn flow6(&self, from: usize) -> Flow {
+    pub(crate) fn flow6(&self, from: usize) -> Flow {
         Flow::new(INNER[from][1], INNER[1 - from][1])
     }
 
     /// Has both nodes talk once, so that there is a session that both ends use.
-    pub fn shake(&self) {
+    pub(crate) fn shake(&self) {
         self.ping(0, u64::MAX);
         self.ping(1, u64::MAX);
     }
 
     /// Sends one packet out of node `from` and expects nothing but it at the other.
-    pub fn ping(&self, from: usize, number: u64) {
+    pub(crate) fn ping(&self, from: usize, number: u64) {
         self.nodes[from].tun().inject(&self.flow4(from).echo(false, number));
         assert_eq!(self.nodes[1 - from].receive(1), [number], "a ping from node {from} passes");
     }
 
     /// Waits until node `n` has dealt with all that was injected into its TUN: a packet that has no route comes after
     /// the others, and is answered.
-    pub fn drain_tun(&self, n: usize) {
+    pub(crate) fn drain_tun(&self, n: usize) {
         let tun = self.nodes[n].tun();
         assert!(tun.wait_read(PATIENCE), "the device reads what was injected");
         // The budget of such answers is ten a second.
@@ -91,7 +91,7 @@ impl World {
     }
 
     /// Records what is sent from now on, and lets it pass.
-    pub fn record(&self) -> Arc<Log<Train>> {
+    pub(crate) fn record(&self) -> Arc<Log<Train>> {
         let log = Arc::new(Log::new());
         let to = Arc::clone(&log);
         self.internet.set_carrier(move |train, arrivals| {
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// Records what is sent from now on, and lets nothing pass.
-    pub fn hold(&self) -> Arc<Log<Train>> {
+    pub(crate) fn hold(&self) -> Arc<Log<Train>> {
         let log = Arc::new(Log::new());
         let to = Arc::clone(&log);
         self.internet.set_carrier(move |train, _| to.push(train));
@@ -127,17 +127,17 @@ impl Node {
     }
 
     /// Stops and joins the device's threads.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let threads = lock(&self.threads).take();
         threads.expect("they run").stop();
     }
 
-    pub fn tun(&self) -> &FakeTun {
+    pub(crate) fn tun(&self) -> &FakeTun {
         self.host.tun()
     }
 
     /// Waits for `count` numbered packets and returns the numbers of all that came, in order.
-    pub fn receive(&self, count: usize) -> Vec<u64> {
+    pub(crate) fn receive(&self, count: usize) -> Vec<u64> {
         let mut received = Vec::new();
         while received.len() < count {
             let written = self.tun().wait_written(1, PATIENCE);
@@ -150,37 +150,28 @@ impl Node {
     }
 }
 
-/// An ICMP or ICMPv6 "unreachable".
-pub fn is_unreachable(written: &Written) -> bool {
-    let bytes = &written.bytes;
-    match bytes[0] >> 4 {
-        4 => bytes[9] == 1 && bytes[20] == 3,
-        _ => bytes[6] == 58 && bytes[40] == 1,
-    }
-}
-
 /// What happened, in order, to be waited for.
-pub struct Log<T> {
+pub(crate) struct Log<T> {
     entries: Mutex<Vec<T>>,
     changed: Condvar,
 }
 
 impl<T> Log<T> {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { entries: Mutex::new(Vec::new()), changed: Condvar::new() }
     }
 
-    pub fn push(&self, entry: T) {
+    pub(crate) fn push(&self, entry: T) {
         lock(&self.entries).push(entry);
         self.changed.notify_all();
     }
 
-    pub fn entries(&self) -> MutexGuard<'_, Vec<T>> {
+    pub(crate) fn entries(&self) -> MutexGuard<'_, Vec<T>> {
         lock(&self.entries)
     }
 
     /// Waits until `reached` is true of the entries, and returns them.
-    pub fn wait(&self, what: &str, reached: impl Fn(&[T]) -> bool) -> MutexGuard<'_, Vec<T>> {
+    pub(crate) fn wait(&self, what: &str, reached: impl Fn(&[T]) -> bool) -> MutexGuard<'_, Vec<T>> {
         let waited = self.changed.wait_timeout_while(lock(&self.entries), PATIENCE, |entries| !reached(entries));
         let (entries, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         assert!(!timeout.timed_out(), "waited in vain for {what}");
@@ -188,6 +179,6 @@ impl<T> Log<T> {
     }
 }
 
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

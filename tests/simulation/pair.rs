@@ -17,13 +17,13 @@ use crate::packets::{Flow, numbers};
 use crate::watch::Watch;
 
 /// Two nodes and the network between them.
-pub struct Pair {
-    pub nodes: [Node; 2],
+pub(crate) struct Pair {
+    pub(crate) nodes: [Node; 2],
     /// What leaves node `n` goes into `links[n]`.
-    pub links: [Link; 2],
+    pub(crate) links: [Link; 2],
     /// In front of node 0.
-    pub nat: Option<Nat>,
-    pub watch: Watch,
+    pub(crate) nat: Option<Nat>,
+    pub(crate) watch: Watch,
     now: Instant,
     internet: Arc<Internet>,
     outbox: Arc<Mutex<Vec<Train>>>,
@@ -33,12 +33,12 @@ pub struct Pair {
 }
 
 /// One device and the state its threads would have.
-pub struct Node {
-    pub device: Arc<Device>,
-    pub clock: Arc<FakeClock>,
-    pub host: Arc<Host>,
-    pub keys: Keys,
-    pub outer: SocketAddr,
+pub(crate) struct Node {
+    pub(crate) device: Arc<Device>,
+    pub(crate) clock: Arc<FakeClock>,
+    pub(crate) host: Arc<Host>,
+    pub(crate) keys: Keys,
+    pub(crate) outer: SocketAddr,
     way: PacketWay,
     inline: Inline,
     deadline: Option<Instant>,
@@ -57,14 +57,14 @@ struct Attacker {
 }
 
 /// Where node 0 is seen from outside if it is behind a translating box.
-pub const NAT_ADDRESS: &str = "203.0.113.1";
+pub(crate) const NAT_ADDRESS: &str = "203.0.113.1";
 const ATTACKER: &str = "203.0.113.66:6666";
 const OUTER: [&str; 2] = ["192.0.2.1:51820", "192.0.2.2:51820"];
 const INNER: [&str; 2] = ["10.0.0.1", "10.0.0.2"];
 
 impl Pair {
     /// Makes two nodes that are up, over a perfect network. Behind a `nat`, only node 0 knows where the other is.
-    pub fn new(seed: u64, nat: bool) -> Self {
+    pub(crate) fn new(seed: u64, nat: bool) -> Self {
         let internet = Internet::new();
         let outbox = Arc::new(Mutex::new(Vec::new()));
         let to = Arc::clone(&outbox);
@@ -103,17 +103,17 @@ impl Pair {
     }
 
     /// Returns the time on the clock of the world.
-    pub fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         self.now
     }
 
     /// Sets the conditions of both directions.
-    pub fn set_conditions(&mut self, conditions: Conditions) {
+    pub(crate) fn set_conditions(&mut self, conditions: Conditions) {
         self.links.iter_mut().for_each(|link| link.set_conditions(conditions));
     }
 
     /// Has node `from` send a packet of `len` bytes payload; returns its number.
-    pub fn send(&mut self, from: usize, len: usize) -> u64 {
+    pub(crate) fn send(&mut self, from: usize, len: usize) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         let packet = Flow::new(INNER[from], INNER[1 - from]).numbered(number, len);
@@ -123,12 +123,12 @@ impl Pair {
     }
 
     /// Lets `time` pass.
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         self.run_until(self.now.plus(time), |_| false);
     }
 
     /// Lets time pass until `done`, at most until `end`; tells whether it was done.
-    pub fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) -> bool {
+    pub(crate) fn run_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) -> bool {
         let mut steps = (self.now, 0);
         loop {
             self.work();
@@ -146,12 +146,12 @@ impl Pair {
     }
 
     /// Suspends node `n`.
-    pub fn suspend(&mut self, n: usize, time: Duration) {
+    pub(crate) fn suspend(&mut self, n: usize, time: Duration) {
         self.nodes[n].asleep_until = Some(self.now.plus(time));
     }
 
     /// Takes node `n` down and brings it up again.
-    pub fn restart(&mut self, n: usize) {
+    pub(crate) fn restart(&mut self, n: usize) {
         config::down(&self.nodes[n].device);
         self.watch.went_down(n);
         config::up(&self.nodes[n].device);
@@ -159,7 +159,7 @@ impl Pair {
     }
 
     /// Has the attacker try his luck with both nodes.
-    pub fn attack(&mut self) {
+    pub(crate) fn attack(&mut self) {
         for n in [0, 1] {
             if self.nodes[n].asleep_until.is_some() {
                 continue;
@@ -238,6 +238,8 @@ impl Pair {
         if any {
             node.way.step(&node.device, ready).expect("the TUN is there");
         }
+        // Timers that are due ask for handshakes, and these arm timers.
+        node.inline.deadlines(&node.device);
         any |= node.inline.handshakes(&node.device);
         node.deadline = node.inline.deadlines(&node.device);
         self.watch.delivered(n, &numbers(&node.host.tun().take_written()));

@@ -47,7 +47,7 @@ fn run(seed: u64) {
         if pair.now() >= phase_end {
             begin_phase(&mut pair, &mut rng);
             phase_end = pair.now().plus(Duration::from_secs(rng.random_range(5..120)));
-            pause = [20, 500, 5_000, 40_000][rng.random_range(0..4)];
+            pause = [300, 2_000, 10_000, 40_000][rng.random_range(0..4)];
         }
         let (from, len) = (rng.random_range(0..2), rng.random_range(8..1_300));
         for _ in 0..rng.random_range(1..20) {

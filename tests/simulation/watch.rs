@@ -11,10 +11,11 @@ use rvpn::proto::time::Instant;
 
 /// What the observer remembers.
 #[derive(Default)]
-pub struct Watch {
+pub(crate) struct Watch {
     nodes: [Node; 2],
     /// All numbers ever delivered.
     delivered: BTreeSet<u64>,
+    first_sent: Option<Instant>,
 }
 
 /// What it knows of one node.
@@ -42,11 +43,12 @@ struct SendingKey {
 
 impl Watch {
     /// Node `n` sent `train` at `now`.
-    pub fn sent(&mut self, n: usize, now: Instant, train: &Train) {
+    pub(crate) fn sent(&mut self, n: usize, now: Instant, train: &Train) {
         for message in train.payloads() {
             self.message_sent(n, now, message);
         }
         self.nodes[n].last_sent = Some(now);
+        self.first_sent.get_or_insert(now);
     }
 
     fn message_sent(&mut self, n: usize, now: Instant, message: &[u8]) {
@@ -96,7 +98,7 @@ impl Watch {
     }
 
     /// `train` reached node `n`, which is awake and up, at `now`. Only genuine trains are told here.
-    pub fn arrived(&mut self, n: usize, now: Instant, train: &Train) {
+    pub(crate) fn arrived(&mut self, n: usize, now: Instant, train: &Train) {
         for message in train.payloads() {
             let node = &mut self.nodes[n];
             match message[0] {
@@ -113,29 +115,34 @@ impl Watch {
     }
 
     /// The packets with `numbers` came out of node `n`'s TUN.
-    pub fn delivered(&mut self, n: usize, numbers: &[u64]) {
+    pub(crate) fn delivered(&mut self, n: usize, numbers: &[u64]) {
         for number in numbers {
             assert!(self.delivered.insert(*number), "[5] packet {number} came out of node {n} twice");
         }
     }
 
     /// Node `n` went down: its memory of handshakes sent is void.
-    pub fn went_down(&mut self, n: usize) {
+    pub(crate) fn went_down(&mut self, n: usize) {
         self.nodes[n].last_handshake = None;
     }
 
     /// Tells whether the packet `number` was delivered.
-    pub fn has(&self, number: u64) -> bool {
+    pub(crate) fn has(&self, number: u64) -> bool {
         self.delivered.contains(&number)
     }
 
     /// Returns how many messages of type `kind` node `n` has sent.
-    pub fn count(&self, n: usize, kind: usize) -> usize {
+    pub(crate) fn count(&self, n: usize, kind: usize) -> usize {
         self.nodes[n].sent[kind]
     }
 
+    /// Returns how long ago the first message was sent.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.since(self.first_sent.unwrap_or(now))
+    }
+
     /// Returns how long both nodes have been silent.
-    pub fn silence(&self, now: Instant) -> Duration {
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
         let last = self.nodes.iter().filter_map(|node| node.last_sent).max();
         now.since(last.unwrap_or_default())
     }
