@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rvpn::dataplane::offload::Segmentation;
-use rvpn::platform::fake::{Merging, Written};
+use rvpn::platform::fake::Written;
 
 use crate::packets::{numbers, payloads};
 use crate::world::World;
@@ -62,7 +62,7 @@ fn a_super_packet_goes_in_a_train_goes_over_and_a_merged_packet_comes_out() {
 fn segments_carry_finished_headers() {
     let world = World::new(1);
     world.shake();
-    world.nodes[1].host.set_merging(Merging::Off);
+    world.nodes[1].tun().refuse_merged(Some(22));
     let (packet, offload) = world.flow4(0).tcp_super(1_000, &[7; 2_500], 1_000);
     world.nodes[0].tun().inject_offloaded(&packet, offload);
     let mut bytes = Vec::new();
@@ -70,7 +70,7 @@ fn segments_carry_finished_headers() {
         let written = world.nodes[1].tun().wait_written(1, rvpn::platform::fake::PATIENCE);
         assert!(!written.is_empty());
         for write in written {
-            // Singly received and so written; the identification of each segment is one more than the last.
+            // Refused merged, and so written singly.
             assert_eq!(write.offload, Default::default());
             bytes.push(write.bytes);
         }

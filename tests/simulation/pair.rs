@@ -30,6 +30,8 @@ pub(crate) struct Pair {
     next_number: u64,
     capture: Option<Capture<std::fs::File>>,
     attacker: Attacker,
+    /// Says on standard error what is sent.
+    pub(crate) trace: bool,
 }
 
 /// One device and the state its threads would have.
@@ -95,6 +97,7 @@ impl Pair {
                 last_initiation: [None; 2],
             },
             nodes,
+            trace: false,
         };
         for n in [0, 1] {
             pair.nodes[n].endpoint = config::endpoint(&pair.nodes[n].device, 0);
@@ -257,6 +260,11 @@ impl Pair {
                 panic!("[12] node {n} answered the attacker with {} bytes", train.bytes.len());
             }
             self.watch.sent(n, self.now, &train);
+            if self.trace {
+                let since = self.now.as_nanos() as f64 / 1e9;
+                let kinds: Vec<_> = train.payloads().map(|message| (message[0], message.len())).collect();
+                eprintln!("{since:.3} node {n} -> {} {kinds:?}", train.to);
+            }
             if n == 0
                 && let Some(nat) = &mut self.nat
             {

@@ -101,6 +101,8 @@ fn heal(pair: &mut Pair) {
 /// Both send once a second; each hears from the other soon.
 fn works_again(pair: &mut Pair) {
     let start = pair.now();
+    pair.trace = std::env::var_os("RVPN_SEED").is_some();
+    if pair.trace { eprintln!("{:?}", [0,1].map(|n| crate::config::peer_status(&pair.nodes[n].device, 0))); }
     // An attempt of the last moment before may have failed, and both may initiate at once; jitter resolves that.
     let limit = 2 * (REKEY_TIMEOUT + MAX_JITTER) + Duration::from_secs(1);
     let mut sent = [Vec::new(), Vec::new()];
