@@ -16,7 +16,9 @@ pub struct Sum(u64);
 
 impl Sum {
     /// Sums `bytes`. An odd last byte counts as the high byte of a word.
-    // 59 GB/s for 1,376 bytes on an EPYC of 2024. Refused: one chain of carries 16, 32-bit halves in 64-bit lanes 51.
+    // 52 to 59 GB/s for 1,380 bytes on an EPYC of 2024. Refused: one chain of carries, 0.3 times that; 32-bit halves in
+    // 64-bit lanes, 0.9 times.
+    #[inline]
     pub fn of(bytes: &[u8]) -> Self {
         let (blocks, rest) = bytes.as_chunks::<32>();
         // Two chains, so that the carry of one does not wait for the other.
@@ -30,8 +32,13 @@ impl Sum {
         for word in words {
             even += u128::from(u32::from_ne_bytes(*word));
         }
-        let mut last = [0; 4];
-        last[..rest.len()].copy_from_slice(rest);
+        // Spelled out: a copy of unknown length is a call, which short sums feel.
+        let last = match *rest {
+            [a, b, c] => [a, b, c, 0],
+            [a, b] => [a, b, 0, 0],
+            [a] => [a, 0, 0, 0],
+            _ => [0; 4],
+        };
         let sum = even + odd + u128::from(u32::from_ne_bytes(last));
         let halves = |wide: u64| (wide & 0xffff_ffff) + (wide >> 32);
         Self(halves(sum as u64) + halves((sum >> 64) as u64))
@@ -40,7 +47,7 @@ impl Sum {
     /// Sums the pseudo-header of TCP or UDP. `addresses` are source and destination as the IP header has them, 8 or 32
     /// bytes; `len` is that of the transport header and payload, in bytes.
     pub fn pseudo_header(addresses: &[u8], protocol: u8, len: usize) -> Self {
-        Self::of(addresses) + Self::of_word(u16::from(protocol)) + Self::of_len(len)
+        Self::of(addresses) + Self::of_word(u16::from(protocol)) + Self::of_words(len as u32)
     }
 
     /// Sums one word, given as a number.
@@ -48,9 +55,9 @@ impl Sum {
         Self(u64::from(u16::from_ne_bytes(word.to_be_bytes())))
     }
 
-    /// Sums a length of up to 32 bits.
-    pub fn of_len(len: usize) -> Self {
-        Self(u64::from(u32::from_ne_bytes((len as u32).to_be_bytes())))
+    /// Sums two words, given as one number.
+    pub fn of_words(words: u32) -> Self {
+        Self(u64::from(u32::from_ne_bytes(words.to_be_bytes())))
     }
 
     /// Returns the sum itself, as it stands in the field of a partial checksum.
