@@ -49,6 +49,20 @@ fn compare(v4: bool, count: usize) {
     let (ours, theirs) = (median(ours), median(theirs));
     let family = if v4 { "IPv4" } else { "IPv6" };
     println!("{family} {count:>7} prefixes        {ours:>8.1} {theirs:>18.1} {:>7.1}", theirs / ours);
+
+    // A peer of ten prefixes leaves and comes back.
+    let owned: Vec<_> =
+        (0..10).map(|n| n * count / 10).map(|n| (prefixes[n], table.lookup(prefixes[n].address()))).collect();
+    let start = Instant::now();
+    for _ in 0..LOOKUPS / 10 {
+        for (prefix, owner) in &owned {
+            black_box(table.remove(*prefix, owner.unwrap()));
+        }
+        for (prefix, owner) in &owned {
+            table.insert(*prefix, owner.unwrap());
+        }
+    }
+    println!("     remove and insert again {:>6.1}", start.elapsed().as_nanos() as f64 / LOOKUPS as f64);
 }
 
 /// Nanoseconds per lookup, and a sum of the answers.

@@ -36,6 +36,15 @@ fn interleaved_flows_are_merged_each() {
 }
 
 #[test]
+fn flows_that_share_a_slot_of_the_table_are_told_apart() {
+    let flow =
+        |n: usize| Sample { flow: (n % 128) as u8, seq: (n / 128 * 10) as u32, ..Sample::tcp(true, vec![1; 10]) };
+    let packets: Vec<_> = (0..256).map(flow).collect();
+    let expected: Vec<_> = (0..128).map(|n| vec![n, n + 128]).collect();
+    assert_eq!(grouped(&packets, ALL), expected);
+}
+
+#[test]
 fn what_segmentation_could_not_restore_is_not_merged() {
     let first = Sample { seq: 0, id: 7, ..Sample::tcp(false, vec![1; 100]) };
     let second = Sample { seq: 100, id: 8, ..first.clone() };
@@ -128,6 +137,20 @@ fn datagrams_without_checksum_are_not_merged() {
     let mut packets = [0; 2].map(|_| Sample::udp(false, vec![1; 100]).build());
     assert_eq!(groups_of(&packets, ALL), [[0, 1]]);
     packets[1][26..28].fill(0);
+    assert_eq!(groups_of(&packets, ALL), [[0], [1]]);
+}
+
+#[test]
+fn datagrams_that_end_before_their_packet_are_not_merged() {
+    let packets = [0; 2].map(|_| {
+        let mut packet = Sample::udp(false, vec![1; 100]).build();
+        packet[25] -= 2;
+        packet[26..28].fill(0);
+        // Right by the length of the packet, so that the length of the datagram is the reason.
+        let sum = Sum::pseudo_header(&packet[12..20], 17, 108) + Sum::of(&packet[20..]);
+        packet[26..28].copy_from_slice(&sum.checksum());
+        packet
+    });
     assert_eq!(groups_of(&packets, ALL), [[0], [1]]);
 }
 

@@ -177,6 +177,19 @@ fn a_udp_packet_becomes_datagrams() {
 }
 
 #[test]
+fn a_datagram_whose_checksum_is_zero_does_not_say_it_has_none() {
+    for v6 in [false, true] {
+        let field = if v6 { 46..48 } else { 26..28 };
+        let mut sample = Sample::udp(v6, vec![0; 200]);
+        let checksum = sample.split(100)[0][field.clone()].to_vec();
+        // What was the complement of the sum, now added to it.
+        sample.payload[..2].copy_from_slice(&checksum);
+        let parts = segments(&sample.build(), sample.offload(100)).unwrap();
+        assert_eq!(parts[0][field], [0xff; 2]);
+    }
+}
+
+#[test]
 fn a_packet_without_payload_is_one_segment() {
     let sample = Sample::tcp(false, Vec::new());
     assert_eq!(segments(&sample.build(), sample.offload(100)), Ok(vec![sample.build()]));
