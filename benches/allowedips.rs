@@ -3,7 +3,8 @@
 //! Half of the prefixes are hosts (/32, /128), the others networks (/24 and /16-23, or /64 and /48-55). 15 of 16
 //! lookups hit. `cargo bench --bench allowedips`.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+// A bench reads the clock itself.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -48,6 +49,20 @@ fn compare(v4: bool, count: usize) {
     let (ours, theirs) = (median(ours), median(theirs));
     let family = if v4 { "IPv4" } else { "IPv6" };
     println!("{family} {count:>7} prefixes        {ours:>8.1} {theirs:>18.1} {:>7.1}", theirs / ours);
+
+    // A peer of ten prefixes leaves and comes back.
+    let owned: Vec<_> =
+        (0..10).map(|n| n * count / 10).map(|n| (prefixes[n], table.lookup(prefixes[n].address()))).collect();
+    let start = Instant::now();
+    for _ in 0..LOOKUPS / 10 {
+        for (prefix, owner) in &owned {
+            black_box(table.remove(*prefix, owner.unwrap()));
+        }
+        for (prefix, owner) in &owned {
+            table.insert(*prefix, owner.unwrap());
+        }
+    }
+    println!("     remove and insert again {:>6.1}", start.elapsed().as_nanos() as f64 / LOOKUPS as f64);
 }
 
 /// Nanoseconds per lookup, and a sum of the answers.

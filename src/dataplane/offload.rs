@@ -26,7 +26,8 @@ pub struct Offload {
     pub segmentation: Option<Segmentation>,
     /// Payload bytes per segment; 0 without segmentation.
     pub segment_len: u16,
-    /// Bytes of all headers before the payload, IP header first; 0 without segmentation.
+    /// Bytes of all headers before the payload, IP header first; 0 without segmentation. Read from a TUN, it may be more
+    /// (Linux gives what lies in the first fragment of a forwarded packet): a hint that `gso` checks.
     pub header_len: u16,
     /// `Some`: the transport checksum is still to be computed from `start` to the end and stored at
     /// `start + offset`; the field holds the pseudo-header sum.

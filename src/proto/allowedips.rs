@@ -1,7 +1,7 @@
 //! Cryptokey routing: which peer owns an address, by longest prefix.
 //!
 //! The table is the device's, not a peer's: a prefix has at most one owner, and a packet from a peer is accepted only
-//! if the longest prefix of its source address is that peer's. IPv4 and IPv6 have a [`trie::Trie`] each.
+//! if the longest prefix of its source address is that peer's. IPv4 and IPv6 have a trie each (`trie.rs`).
 //!
 //! Not here: the list of prefixes of each peer, in the order `wg` shows them. The caller keeps it, so that removing a
 //! peer costs its own entries and not the table's.

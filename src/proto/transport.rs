@@ -14,12 +14,8 @@
 use super::constants::PADDING_MULTIPLE;
 use super::crypto::{BadTag, PacketAead, TAG_LEN};
 use super::keypair::Keypair;
-<<<<<<< HEAD
 use super::messages;
 pub use super::messages::DATA_HEADER_LEN as HEADER_LEN;
-=======
-use super::messages::{self, DATA_HEADER_LEN};
->>>>>>> h-a
 
 /// Bytes a transport message adds to its padded plaintext: header 16, tag 16.
 pub const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
