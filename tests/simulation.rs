@@ -1,7 +1,8 @@
 //! Two devices in virtual time over a bad network with a seed, in one thread.
 //!
-//! A failing seed is printed; `RVPN_SEED=n cargo test --test simulation` runs that one alone, and with
-//! `RVPN_PCAP=file` writes what was on the wire.
+//! A failing seed is printed; `RVPN_SEED=n cargo test --test simulation` runs that one alone (`n..m`: all
+//! of these). Then `RVPN_PCAP=file` writes what was on the wire, and `RVPN_TRACE=1` says what is sent after the network
+//! has healed.
 
 #[path = "device/config.rs"]
 #[expect(dead_code, reason = "shared with the device tests, which use all of it")]

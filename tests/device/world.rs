@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rvpn::dataplane::device::Device;
 use rvpn::dataplane::workers::{End, Threads};
-use rvpn::platform::fake::{FakeClock, FakeTun, Host, Internet, PATIENCE, Train};
+use rvpn::platform::fake::{FakeClock, FakeTun, Host, Internet, PATIENCE, Train, Written};
 
 use crate::config::{self, Keys};
 use crate::packets::{Flow, is_unreachable, numbers};
@@ -88,6 +88,19 @@ impl World {
         self.clock.advance(Duration::from_millis(100));
         tun.inject(&Flow::new(INNER[n][0], "203.0.113.99").udp(b"nobody carries this"));
         tun.wait_for(PATIENCE, is_unreachable).expect("an ICMP message about a packet without route");
+    }
+
+    /// Lets virtual time pass, at most `limit`, until node `n` writes the packet `number`; tells whether it has. In
+    /// small strides, each with a moment for the threads: in one stride all timers would go off at once, and jitter
+    /// would be for nothing.
+    pub(crate) fn passes_in_time(&self, n: usize, number: u64, limit: Duration) -> bool {
+        const STRIDE: Duration = Duration::from_millis(20);
+        let wanted = |written: &Written| numbers(std::slice::from_ref(written)).contains(&number);
+        (0..limit.as_millis() / STRIDE.as_millis()).any(|_| {
+            let found = self.nodes[n].tun().wait_for(Duration::from_millis(2), wanted).is_some();
+            self.clock.advance(STRIDE);
+            found
+        })
     }
 
     /// Records what is sent from now on, and lets it pass.

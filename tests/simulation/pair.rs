@@ -30,7 +30,7 @@ pub(crate) struct Pair {
     next_number: u64,
     capture: Option<Capture<std::fs::File>>,
     attacker: Attacker,
-    /// Says on standard error what is sent.
+    /// What is sent is said on standard error.
     pub(crate) trace: bool,
 }
 
@@ -151,6 +151,11 @@ impl Pair {
     /// Suspends node `n`.
     pub(crate) fn suspend(&mut self, n: usize, time: Duration) {
         self.nodes[n].asleep_until = Some(self.now.plus(time));
+    }
+
+    /// Tells whether a node is suspended.
+    pub(crate) fn sleeps(&self) -> bool {
+        self.nodes.iter().any(|node| node.asleep_until.is_some())
     }
 
     /// Takes node `n` down and brings it up again.

@@ -85,7 +85,7 @@ fn both_may_initiate_at_once_and_jitter_resolves_it() {
         let mut pair = Pair::new(seed, false);
         pair.set_conditions(Conditions { delay: Duration::from_millis(10), ..Conditions::default() });
         let numbers = [pair.send(0, 100), pair.send(1, 100)];
-        let end = pair.now().plus(3 * (REKEY_TIMEOUT + MAX_JITTER));
+        let end = pair.now().plus(6 * (REKEY_TIMEOUT + MAX_JITTER));
         let both = |pair: &Pair| numbers.iter().all(|number| pair.watch.has(*number));
         assert!(pair.run_until(end, both), "seed {seed}");
     }
