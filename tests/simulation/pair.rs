@@ -120,9 +120,14 @@ impl Pair {
         let number = self.next_number;
         self.next_number += 1;
         let packet = Flow::new(INNER[from], INNER[1 - from]).numbered(number, len);
-        self.nodes[from].host.tun().inject(&packet);
-        self.work();
+        self.inject(from, &packet);
         number
+    }
+
+    /// Has node `from` send `packet`.
+    pub(crate) fn inject(&mut self, from: usize, packet: &[u8]) {
+        self.nodes[from].host.tun().inject(packet);
+        self.work();
     }
 
     /// Lets `time` pass.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rvpn::platform::fake::Conditions;
 use rvpn::proto::constants::{KEEPALIVE_TIMEOUT, MAX_JITTER, REKEY_AFTER_TIME, REKEY_TIMEOUT};
 
+use crate::packets::Flow;
 use crate::pair::Pair;
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -101,6 +102,18 @@ fn the_responder_follows_an_initiator_whose_box_rebinds() {
     assert!(!pair.watch.has(lost), "the old port leads nowhere");
     let number = pair.send(0, 100);
     assert!(pair.watch.has(number));
+    let number = pair.send(1, 100);
+    assert!(pair.watch.has(number), "the answer finds the new port");
+}
+
+#[test]
+fn an_authentic_packet_from_an_address_that_is_not_allowed_moves_the_endpoint_all_the_same() {
+    let mut pair = Pair::new(1, true);
+    pair.send(0, 100);
+    pair.nat.as_mut().expect("a box").rebind();
+    let foreign = Flow::new("10.0.0.99", "10.0.0.2").numbered(u64::MAX, 100);
+    pair.inject(0, &foreign);
+    assert!(!pair.watch.has(u64::MAX), "it is not delivered");
     let number = pair.send(1, 100);
     assert!(pair.watch.has(number), "the answer finds the new port");
 }

@@ -36,5 +36,5 @@ pub use link::{Conditions, Link, Nat};
 pub use network::{Carrier, Internet, Train};
 pub use pcap::Capture;
 pub use sync::PATIENCE;
-pub use tun::{FakeTun, Written};
+pub use tun::{FakeTun, Watcher, Written};
 pub use udp::{FakeUdp, Merging};

@@ -11,12 +11,16 @@ use crate::dataplane::io::Tun;
 use crate::dataplane::offload::Offload;
 use crate::dataplane::packet::TunBatch;
 
+/// Looks at every write before it happens; it may take its time.
+pub type Watcher = Box<dyn FnMut(&[u8]) + Send>;
+
 /// A TUN in memory.
 ///
 /// # Locking
-/// One mutex; no other lock is taken under it.
+/// The watcher's mutex is held while it runs, and released before the state's is taken. Under that, no lock is taken.
 pub struct FakeTun {
     signal: Arc<Signal>,
+    watcher: Mutex<Option<Watcher>>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -49,7 +53,7 @@ impl FakeTun {
             refused: 0,
             gone: false,
         };
-        Self { signal, state: Mutex::new(state), changed: Condvar::new() }
+        Self { signal, watcher: Mutex::new(None), state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Has the device read `packet`.
@@ -92,6 +96,11 @@ impl FakeTun {
     /// Waits until the device has read everything injected, at most `patience`; tells whether it has.
     pub fn wait_read(&self, patience: Duration) -> bool {
         wait_until(lock(&self.state), &self.changed, patience, |state| state.inbox.is_empty()).inbox.is_empty()
+    }
+
+    /// Has `watcher` look at every write from now on, in the writing thread and before anything is written.
+    pub fn set_watcher(&self, watcher: impl FnMut(&[u8]) + Send + 'static) {
+        *lock(&self.watcher) = Some(Box::new(watcher));
     }
 
     /// Refuses merged writes with the given errno from now on (`None`: takes them again), as a kernel may at any time.
@@ -141,6 +150,10 @@ impl Tun for FakeTun {
     }
 
     fn write(&self, offload: Offload, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        if let Some(watcher) = lock(&self.watcher).as_mut() {
+            watcher(&bytes);
+        }
         let mut state = lock(&self.state);
         if state.gone {
             return Err(io::ErrorKind::NotFound.into());
@@ -151,7 +164,6 @@ impl Tun for FakeTun {
             state.refused += 1;
             return Err(io::Error::from_raw_os_error(errno));
         }
-        let bytes = parts.iter().flat_map(|part| part.iter().copied()).collect();
         state.written.push(Written { bytes, offload });
         self.changed.notify_all();
         Ok(())
@@ -208,6 +220,18 @@ mod tests {
         assert!(tun.wait_for(Duration::ZERO, |written| written.bytes == b"4").is_none());
         let left: Vec<_> = tun.take_written().into_iter().map(|written| written.bytes).collect();
         assert_eq!(left, [b"1", b"3", b"2"]);
+    }
+
+    #[test]
+    fn a_watcher_sees_a_write_before_it_happens() {
+        let tun = Arc::new(tun());
+        let (seen, same) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&tun));
+        let to = Arc::clone(&seen);
+        tun.set_watcher(move |bytes| lock(&to).push((bytes.to_vec(), same.take_written().len())));
+        tun.write(Offload::default(), &[IoSlice::new(b"a"), IoSlice::new(b"b")]).unwrap();
+        assert_eq!(*lock(&seen), [(b"ab".to_vec(), 0)]);
+        assert_eq!(tun.take_written().len(), 1);
+        *lock(&tun.watcher) = None;
     }
 
     #[test]
