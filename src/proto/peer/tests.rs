@@ -5,6 +5,7 @@
 
 mod clock;
 mod handshake;
+mod invariants;
 mod lifecycle;
 mod pair;
 mod rotation;

@@ -231,6 +231,24 @@ fn an_overtaken_loan_is_not_restored() {
 }
 
 #[test]
+fn a_loan_of_an_earlier_epoch_is_not_restored_though_its_index_was_drawn_again() {
+    let (mut solo, lent, epoch) = overtaken_loan(|solo| solo.peer.identity_changed(SharedSecret::new([8; 32])));
+    solo.peer.handshake = Handshake::Lent(lent.index);
+    solo.peer.restore_pending(epoch, lent);
+    assert!(matches!(solo.peer.handshake, Handshake::Lent(_)));
+}
+
+#[test]
+fn without_identity_no_initiation_is_accepted() {
+    let mut solo = Solo::new();
+    solo.peer.identity_changed(None);
+    let stamp = solo.stamp();
+    let before = fingerprint(&mut solo);
+    assert_eq!(solo.peer.accept_initiation(start(), &mut solo.rng, stamp, learned(3)), Err(Refusal::Overtaken));
+    assert_eq!(fingerprint(&mut solo), before);
+}
+
+#[test]
 fn a_newer_initiation_overtakes_a_response_that_is_being_consumed() {
     let (mut solo, index) = pending(start());
     let (lent, epoch) = solo.peer.take_pending(index).unwrap();

@@ -7,7 +7,7 @@ use crate::proto::handshake::{HandshakeError, StaticSecrets, consume_initiation,
 use crate::proto::index::IndexTable;
 use crate::proto::messages::INITIATION_LEN;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Side {
     A,
     B,
@@ -111,6 +111,10 @@ pub(super) struct Pair {
     pub(super) cut: [bool; 2],
     pub(super) wire: VecDeque<(Instant, Side, Datagram)>,
     pub(super) trace: Vec<(Duration, Side, Kind)>,
+    /// Side, index of the sender and counter of every transport packet sent.
+    pub(super) sealed: Vec<(Side, Index, u64)>,
+    /// Side, index of the receiver and counter of every transport packet accepted.
+    pub(super) opened: Vec<(Side, Index, u64)>,
 }
 
 impl Pair {
@@ -128,6 +132,8 @@ impl Pair {
             cut: [false; 2],
             wire: VecDeque::new(),
             trace: Vec::new(),
+            sealed: Vec::new(),
+            opened: Vec::new(),
         };
         for side in [A, B] {
             pair.node(side).peer.up(start());
@@ -205,6 +211,13 @@ impl Pair {
         self.now = self.now.max(end);
     }
 
+    /// Puts a second copy of a datagram on the wire, if there are that many.
+    pub(super) fn duplicate_on_the_wire(&mut self, place: usize) {
+        if let Some((due, to, datagram)) = self.wire.get(place).cloned() {
+            self.wire.push_back((due.plus(millis(7)), to, datagram));
+        }
+    }
+
     pub(super) fn deliver_first(&mut self) {
         let first = self.wire.iter().enumerate().min_by_key(|(_, (due, ..))| *due).map(|(place, _)| place);
         let (_, to, datagram) = self.wire.remove(first.unwrap()).unwrap();
@@ -256,6 +269,7 @@ impl Pair {
         let bytes = packets.iter().map(|data| if *data { DATA_LEN } else { KEEPALIVE_LEN as u64 }).sum();
         let sent = Sent { bytes, data: packets.contains(&true) };
         for (counter, data) in (grant.first_counter..).zip(packets) {
+            self.sealed.push((side, grant.keypair.local, counter));
             self.put(side, Datagram::Transport { receiver: grant.keypair.remote, counter, data });
         }
         let node = self.node(side);
@@ -331,6 +345,7 @@ impl Pair {
         node.peer.on_received(now, wall_at(now), &mut node.rng, Received { index, from, data });
         node.peer.add_rx_bytes(if data { DATA_LEN } else { KEEPALIVE_LEN as u64 });
         node.delivered += usize::from(data);
+        self.opened.push((side, index, counter));
     }
 
     /// When `side` sent messages of `kind`.
