@@ -8,8 +8,9 @@
 //!   SessionKeys                                                   SessionKeys
 //! ```
 //!
-//! The pattern itself is run by `snow`, with the primitives of `resolver`; a transcript written by hand is the oracle in
-//! the tests. It is 7 % slower than that transcript would be, and well known.
+//! The pattern itself is run by `snow`, which is well known, with the primitives of `resolver`; a transcript written by
+//! hand is the oracle in the tests. Of a whole handshake, both sides, X25519 is three quarters (measured with AWS-LC on
+//! x86-64: 108 of 147 µs) and the key derivation most of the rest.
 //!
 //! # Locking
 //! Diffie-Hellman happens in these functions, tens of microseconds each: no data lock may be held around them.
@@ -166,8 +167,8 @@ pub struct ReceivedInitiation {
 
 /// Opens an initiation up to and with the timestamp's tag. The caller has checked mac1.
 ///
-/// What anybody can cause with our public key is one Diffie-Hellman computation: an initiator that is no peer is refused
-/// before the second.
+/// What anybody can cause who has our public key is one Diffie-Hellman computation: an initiator that is no peer is
+/// refused before the second.
 ///
 /// # Errors
 /// `ZeroSharedSecret` if the ephemeral or the initiator's static key is of low order; `UnknownPeer` if `secrets` does
@@ -221,7 +222,7 @@ impl ReceivedInitiation {
         index: Index,
         rng: &mut impl CryptoRng,
     ) -> Result<(SessionKeys, [u8; RESPONSE_LEN]), HandshakeError> {
-        // Never occupied: `respond` consumes the only owner but for the reader inside `noise`.
+        // Cannot be occupied: only `respond` sets it, and consumes `self`.
         let _ = self.ephemeral.set(PrivateKey::generate(rng));
         self.noise.set_preshared_key(preshared_key);
         let message = self.noise.write(&[]).map_err(zero_or_bad_tag)?;

@@ -227,7 +227,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_arbitrary_bytes_never_panics(kind in 0_u8..6, mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn parsing_arbitrary_bytes_never_panics(
+            kind in 0_u8..6,
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
             let _ = parse(&bytes);
             if let Some(word) = bytes.first_chunk_mut::<4>() {
                 *word = u32::from(kind).to_le_bytes();

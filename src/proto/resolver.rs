@@ -223,10 +223,17 @@ impl types::Hash for Blake2s {
         out3: &mut [u8],
     ) {
         let chaining_key = chaining_key.try_into().expect("a chaining key is as long as a hash");
-        let keys = blake2s::kdf::<3>(chaining_key, input_key_material);
-        for (out, key) in [out1, out2, out3].into_iter().zip(&keys).take(outputs) {
-            out[..HASH_LEN].copy_from_slice(&**key);
+        match outputs {
+            1 => copy_keys(blake2s::kdf(chaining_key, input_key_material), [out1]),
+            2 => copy_keys(blake2s::kdf(chaining_key, input_key_material), [out1, out2]),
+            _ => copy_keys(blake2s::kdf(chaining_key, input_key_material), [out1, out2, out3]),
         }
+    }
+}
+
+fn copy_keys<const N: usize>(keys: [blake2s::SecretHash; N], outs: [&mut [u8]; N]) {
+    for (out, key) in outs.into_iter().zip(&keys) {
+        out[..HASH_LEN].copy_from_slice(&**key);
     }
 }
 

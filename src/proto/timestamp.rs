@@ -96,7 +96,11 @@ mod tests {
         }
 
         #[test]
-        fn the_next_is_later_than_the_last(last in any::<[u8; 11]>(), secs in any::<u64>(), nanos in 0..1_000_000_000_u32) {
+        fn the_next_is_later_than_the_last(
+            last in any::<[u8; 11]>(),
+            secs in any::<u64>(),
+            nanos in 0..1_000_000_000_u32,
+        ) {
             let mut label = [0; 12];
             label[1..].copy_from_slice(&last);
             let last = Timestamp(label);

@@ -11,11 +11,10 @@
 //!
 //! Source: whitepaper section 5.4.6; padding as the kernel's `send.c`.
 
+use super::constants::PADDING_MULTIPLE;
 use super::crypto::{BadTag, PacketAead, TAG_LEN};
 use super::keypair::Keypair;
 use super::messages::{self, DATA_HEADER_LEN};
-
-use super::constants::PADDING_MULTIPLE;
 
 /// Bytes a transport message adds to its padded plaintext: header 16, tag 16.
 pub const OVERHEAD: usize = DATA_HEADER_LEN + TAG_LEN;
@@ -127,10 +126,11 @@ mod tests {
         let (initiator, responder) = sessions();
         let mut message = [0x11; 80];
         seal(&initiator, 7, &mut message);
-        assert_eq!(open(&responder, 8, &mut message.clone()), Err(BadTag));
-        assert_eq!(open(&initiator, 7, &mut message.clone()), Err(BadTag), "the key of the other direction");
+        assert_eq!(open(&responder, 8, &mut { message }), Err(BadTag));
+        assert_eq!(open(&initiator, 7, &mut { message }), Err(BadTag), "the key of the other direction");
         for len in 0..message.len() {
-            assert_eq!(open(&responder, 7, &mut message.clone()[..len]), Err(BadTag), "length {len}");
+            let mut short = message;
+            assert_eq!(open(&responder, 7, &mut short[..len]), Err(BadTag), "length {len}");
         }
         for byte in 16..message.len() {
             let mut forged = message;
@@ -147,7 +147,7 @@ mod tests {
             prop_assert!(padded >= len && padded - len < PADDING_MULTIPLE);
             if mtu > 0 && len <= mtu {
                 prop_assert!(padded <= mtu);
-                prop_assert!(padded % PADDING_MULTIPLE == 0 || padded == mtu);
+                prop_assert!(padded.is_multiple_of(PADDING_MULTIPLE) || padded == mtu);
             }
         }
     }

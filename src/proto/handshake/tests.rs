@@ -139,6 +139,15 @@ fn a_forged_response_leaves_the_genuine_one_its_chance() {
     assert_eq!(pending.consume_response(&genuine).err(), Some(HandshakeError::BadTag), "it is used up");
 }
 
+/// What can be seen of it: the public key that was in the state is gone with the secrets.
+#[test]
+fn the_state_is_overwritten_as_soon_as_the_keys_are_out() {
+    let (mut pending, _) = initiate(&psk());
+    assert_eq!(pending.noise.claimed_static(), Some(R));
+    assert!(pending.consume_response(&vectors::response()).is_ok());
+    assert_eq!(pending.noise.claimed_static(), None);
+}
+
 #[test]
 fn a_response_to_another_initiation_is_refused() {
     let (mut other, _) = initiate_as(&initiator(), &psk(), vectors::responder_ephemeral());
