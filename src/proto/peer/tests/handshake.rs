@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::proto::cookie::CookieChecker;
+use crate::proto::crypto::PacketAead;
 use crate::proto::handshake::PendingInitiation;
 use crate::proto::messages::COOKIE_REPLY_LEN;
 
@@ -279,6 +280,22 @@ fn timestamps_increase_though_the_wall_clock_does_not() {
         let plan = solo.peer.begin_initiation(at(secs(5 * n as u64)), wall).unwrap();
         assert!(Some(plan.timestamp) > last);
         last = Some(plan.timestamp);
+    }
+}
+
+#[test]
+fn each_side_opens_what_the_other_seals() {
+    let pair = Pair::with_session();
+    let keypair = |peer: &Peer| Arc::clone(&peer.sessions.current.as_ref().unwrap().keypair);
+    let (a, b) = (keypair(&pair.a.peer), keypair(&pair.b.peer));
+    assert_eq!((a.role, b.role), (Role::Initiator, Role::Responder));
+    assert_eq!((a.remote, b.remote), (b.local, a.local));
+    for (from, to) in [(&a, &b), (&b, &a)] {
+        let mut text = *b"ping";
+        let tag = from.sender.seal(3, &mut text);
+        let mut packet = [&text[..], &tag].concat();
+        assert_eq!(to.receiver.open(3, &mut packet), Ok(4));
+        assert_eq!(&packet[..4], b"ping");
     }
 }
 
