@@ -2,7 +2,7 @@
 //!
 //! Tests that need namespaces need root, `ip` and /dev/net/tun; without them they say so and pass.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::os::fd::AsFd;
 use std::sync::Arc;

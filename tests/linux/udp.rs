@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
 use std::sync::Arc;
 
 use rvpn::dataplane::io::{Network, Poller, Transmit, Udp};
@@ -179,6 +180,30 @@ fn a_datagram_too_long_is_an_error() {
 }
 
 #[test]
+fn a_buffer_that_stays_full_is_an_error_and_not_for_ever() {
+    let Some(namespace) = Namespace::enter() else { return };
+    namespace.ip("link add veth0 type veth peer name veth1");
+    namespace.ip("link set veth0 up");
+    namespace.ip("link set veth1 up");
+    namespace.ip("addr add 10.5.0.1/24 dev veth0");
+    namespace.ip("neigh add 10.5.0.2 lladdr 02:00:00:00:00:01 dev veth0");
+    let queue = "qdisc replace dev veth0 root tbf rate 8kbit burst 2000 limit 1000000000".split(' ');
+    if !Command::new("tc").args(queue).output().is_ok_and(|output| output.status.success()) {
+        return println!("skipped: needs `tc` and the tbf queue");
+    }
+    let a = Host::new();
+    let to = Endpoint::configured("10.5.0.2:9".parse().unwrap());
+    let transmits = [Transmit { to, ds: 0, bytes: &[0; 1400], segment_len: 1400 }; 20_000];
+    let (sent, result) = a.udp.send(&transmits);
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert!((64..20_000).contains(&sent), "{sent}");
+    // Setting the link down empties its queue.
+    namespace.ip("link set veth0 down");
+    namespace.ip("link set veth0 up");
+    a.send(to, b"x");
+}
+
+#[test]
 fn reception_goes_on_when_buffers_are_short() {
     let (a, b) = (Host::new(), Host::new());
     let to = Endpoint::configured(b.address("127.0.0.1"));
@@ -242,6 +267,19 @@ fn a_closed_port_is_free_again() {
     let port = host.udp.port();
     drop(host);
     assert_eq!(Host::network().bind(port, 0).unwrap().port(), port);
+}
+
+#[test]
+fn a_random_port_is_free_for_both_families() {
+    let Some(namespace) = Namespace::enter() else { return };
+    namespace.ip("link set lo up");
+    std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40003").unwrap();
+    // Of the four ports IPv4 may choose, three are taken for IPv6.
+    let taken: Result<Vec<_>, _> = (40_000..40_003).map(|port| UdpSocket::bind(("::1", port))).collect();
+    if taken.is_err() {
+        return println!("skipped: no IPv6");
+    }
+    assert_eq!(Host::network().bind(0, 0).unwrap().port(), 40_003);
 }
 
 #[test]

@@ -66,7 +66,7 @@ enum State {
 
 impl LinkMonitor {
     /// Starts to listen, in the network namespace of the calling thread. Changes from now on are reported once
-    /// [`LinkMonitor::run`] runs.
+    /// [`LinkMonitor::run`] runs. The interface is not deleted before the monitor is dropped, unless by somebody else.
     ///
     /// # Errors
     /// The OS's, if there is no netlink.
@@ -156,7 +156,8 @@ impl LinkMonitor {
             if ready == 0 || tun {
                 return Ok(true);
             }
-            if notifications && self.concerned(index)? {
+            // Away, a stream of others' notifications must not put the next look off for ever.
+            if notifications && (self.concerned(index)? || away) {
                 return Ok(true);
             }
         }
