@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::error::Error;
 
 /// What the environment asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
     /// `WG_TUN_FD`: an open TUN device.
     pub tun_fd: Option<RawFd>,
@@ -17,6 +17,10 @@ pub struct Environment {
     pub uapi_fd: Option<RawFd>,
     /// `WG_PROCESS_FOREGROUND=1`: stay in the foreground.
     pub foreground: bool,
+    /// `RVPN_WORKERS`: how many threads carry packets; `None`: as many as there are cores.
+    pub workers: Option<usize>,
+    /// `RVPN_OFFLOAD=auto|off`: whether segmentation and checksums are left to the kernel where it can.
+    pub offload: bool,
     /// `RVPN_RUN_DIR`: where sockets lie, for tests; `wg` looks only where they lie otherwise.
     pub run_dir: Option<PathBuf>,
     /// [`HANDOVER`]: this is the process in the background, and its standard input is the one that started it.
@@ -34,7 +38,7 @@ impl Environment {
     /// Reads the variables through `var`. An empty one counts as not set.
     ///
     /// # Errors
-    /// [`Error::Environment`] for a number of a file that is none.
+    /// [`Error::Environment`] for a value that the variable cannot have.
     pub fn read(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let fd = |variable| var(variable).map(|value| file_number(variable, value)).transpose();
@@ -42,9 +46,42 @@ impl Environment {
             tun_fd: fd("WG_TUN_FD")?,
             uapi_fd: fd("WG_UAPI_FD")?,
             foreground: var(FOREGROUND).is_some_and(|value| value == "1"),
+            workers: var("RVPN_WORKERS").map(workers).transpose()?,
+            offload: var("RVPN_OFFLOAD").map_or(Ok(true), offload)?,
             run_dir: var(RUN_DIR).map(PathBuf::from),
             handover: var(HANDOVER).is_some(),
         })
+    }
+}
+
+/// Without any of the variables.
+impl Default for Environment {
+    fn default() -> Self {
+        Self {
+            tun_fd: None,
+            uapi_fd: None,
+            foreground: false,
+            workers: None,
+            offload: true,
+            run_dir: None,
+            handover: false,
+        }
+    }
+}
+
+fn workers(value: OsString) -> Result<usize, Error> {
+    let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| (1..=MAX_WORKERS).contains(number));
+    let expected = "expected a number of threads from 1 to 1024; as many as cores without it";
+    number.ok_or(Error::Environment { variable: "RVPN_WORKERS", value, expected })
+}
+
+const MAX_WORKERS: usize = 1024;
+
+fn offload(value: OsString) -> Result<bool, Error> {
+    match value.to_str() {
+        Some("auto") => Ok(true),
+        Some("off") => Ok(false),
+        _ => Err(Error::Environment { variable: "RVPN_OFFLOAD", value, expected: "expected `auto` or `off`" }),
     }
 }
 
@@ -74,6 +111,17 @@ mod tests {
         let expected = Environment { tun_fd: Some(3), uapi_fd: Some(4), foreground: true, ..Environment::default() };
         assert_eq!(environment, Ok(expected));
         assert_eq!(read(&[("WG_PROCESS_FOREGROUND", "0")]), Ok(Environment::default()));
+    }
+
+    #[test]
+    fn workers_and_offloads_are_told_apart_from_nonsense() {
+        let environment = read(&[("RVPN_WORKERS", "8"), ("RVPN_OFFLOAD", "off")]).expect("valid");
+        assert_eq!((environment.workers, environment.offload), (Some(8), false));
+        assert!(read(&[("RVPN_OFFLOAD", "auto")]).expect("valid").offload);
+        for workers in ["0", "1025", "-1", "all"] {
+            assert!(read(&[("RVPN_WORKERS", workers)]).is_err_and(|error| error.contains(workers)));
+        }
+        assert!(read(&[("RVPN_OFFLOAD", "on")]).is_err_and(|error| error.contains("`auto` or `off`")));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::interface::InvalidName;
+use crate::platform::linux::tun::TunError;
 
 /// Why the daemon did not start, or ended other than asked to.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +40,9 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
-    /// The TUN device cannot be opened.
-    #[error("{}", tun_sentence(interface, source))]
-    Tun {
-        /// The interface.
-        interface: String,
-        /// Why it failed.
-        source: io::Error,
-    },
+    /// The TUN device cannot be opened, or is none.
+    #[error(transparent)]
+    Tun(#[from] TunError),
     /// An environment variable has a value that it cannot have.
     #[error("{variable}={}: {expected}", value.display())]
     Environment {
@@ -105,28 +101,4 @@ pub(crate) fn reason(error: &io::Error) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(|first| first.to_ascii_lowercase());
     first.into_iter().chain(characters).collect()
-}
-
-fn tun_sentence(interface: &str, error: &io::Error) -> String {
-    let way_out = match error.kind() {
-        io::ErrorKind::PermissionDenied => "run as root or give rvpn CAP_NET_ADMIN",
-        io::ErrorKind::NotFound => "load the module with `modprobe tun`, or pass the device into the container",
-        io::ErrorKind::ResourceBusy => {
-            return format!("{interface}: the interface exists and is in use by another program; choose another name");
-        }
-        _ => return format!("/dev/net/tun: cannot make {interface}: {}", reason(error)),
-    };
-    format!("/dev/net/tun: {}: {way_out}", reason(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_right_names_the_device_and_the_way_out() {
-        let source = io::Error::from(rustix::io::Errno::ACCESS);
-        let error = Error::Tun { interface: "wg0".to_string(), source };
-        assert_eq!(error.to_string(), "/dev/net/tun: permission denied: run as root or give rvpn CAP_NET_ADMIN");
-    }
 }

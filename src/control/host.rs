@@ -1,9 +1,8 @@
 //! What the daemon needs of the operating system and of the data plane.
 //!
-//! A seam for tests: the process contract is tested with a device that moves no packets. Not here: how a TUN is opened
-//! (`platform`), how packets move (`dataplane`).
+//! A seam for tests: the process contract is tested with a device that moves no packets. `linux` is the real one. Not
+//! here: how a TUN is opened (`platform`), how packets move (`dataplane`).
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -11,6 +10,10 @@ use super::error::Error;
 use super::interface::InterfaceName;
 use super::outcome::Ends;
 use super::server::Configurable;
+
+mod linux;
+
+pub use linux::Linux;
 
 /// Makes interfaces and devices.
 pub trait Host {
@@ -31,18 +34,4 @@ pub trait Host {
 pub trait Device: Configurable {
     /// Stops all threads, closes TUN and sockets, and wipes keys. Returns when that is done.
     fn stop(&self);
-}
-
-/// Linux.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Linux;
-
-impl Host for Linux {
-    fn open_tun(&self, interface: &InterfaceName) -> Result<OwnedFd, Error> {
-        Err(Error::Tun { interface: interface.to_string(), source: io::ErrorKind::Unsupported.into() })
-    }
-
-    fn start(&self, interface: &InterfaceName, _tun: OwnedFd, _ends: &Ends) -> Result<Arc<dyn Device>, Error> {
-        Err(Error::Tun { interface: interface.to_string(), source: io::ErrorKind::Unsupported.into() })
-    }
 }

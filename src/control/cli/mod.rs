@@ -46,6 +46,8 @@ Environment:
                                   In the background, nothing is logged unless this is set
   WG_PROCESS_FOREGROUND=1         The same as --foreground
   WG_TUN_FD=N                     Use the TUN device that is open as file N instead of opening INTERFACE
+  RVPN_WORKERS=N                  Let N threads carry packets; default: as many as there are cores
+  RVPN_OFFLOAD=auto|off           Leave segmentation to the kernel where it can do it; default: auto
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
 
 Examples:
@@ -87,7 +89,8 @@ fn run_daemon(arguments: &Arguments) -> Result<(), Error> {
     let interface = InterfaceName::new(&arguments.interface)?;
     let environment = Environment::read(|name| std::env::var_os(name))?;
     log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
-    daemon::run(&Options { interface, foreground: arguments.foreground, environment }, &Linux)
+    let host = Linux::new(&environment);
+    daemon::run(&Options { interface, foreground: arguments.foreground, environment }, &host)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal as Kill, getpgid, getsid, kill_process};
 use tempfile::TempDir;
 
 use super::*;
+use crate::platform::linux::tun::TunError;
 use crate::control::environment::{HANDOVER, RUN_DIR};
 use crate::control::host::Device;
 use crate::control::server::tests::Fake;
@@ -29,10 +30,9 @@ impl Host for FakeHost {
         Ok(std::fs::File::open("/dev/null").expect("it is always there").into())
     }
 
-    fn start(&self, interface: &InterfaceName, _tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
+    fn start(&self, _interface: &InterfaceName, _tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
         if self.fails || std::env::var_os(FAIL).is_some() {
-            let source = std::io::ErrorKind::PermissionDenied.into();
-            return Err(Error::Tun { interface: interface.to_string(), source });
+            return Err(TunError::Permission.into());
         }
         *self.ends.lock().expect("no panic") = Some(ends.clone());
         Ok(Arc::clone(&self.device) as _)

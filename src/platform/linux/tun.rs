@@ -43,27 +43,27 @@ impl Default for TunOptions {
     }
 }
 
-/// Why there is no TUN.
+/// Why there is no TUN, as a sentence: the thing, what is wrong with it, the way out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TunError {
     /// The name cannot be an interface's.
-    #[error("{0:?} is not an interface name: 1 to 15 bytes without '/', ':' and spaces")]
+    #[error("{0:?} is not an interface name: use 1 to 15 bytes without '/', ':' and spaces")]
     Name(String),
-    /// /dev/net/tun is missing.
-    #[error("cannot open /dev/net/tun: {0} (is the `tun` module loaded, and the device given to this container?)")]
-    Device(io::Error),
-    /// CAP_NET_ADMIN is missing.
-    #[error("cannot create interface {0}: not permitted (run as root or with CAP_NET_ADMIN)")]
-    Permission(String),
+    /// There is no /dev/net/tun.
+    #[error("/dev/net/tun: no such device: load the module with `modprobe tun`, or pass the device into the container")]
+    Missing,
+    /// /dev/net/tun may not be opened, or CAP_NET_ADMIN is missing.
+    #[error("/dev/net/tun: permission denied: run as root or give rvpn CAP_NET_ADMIN")]
+    Permission,
     /// Another program has the interface.
-    #[error("interface {0} is in use by another program")]
+    #[error("interface {0}: in use by another program: end it or choose another name")]
     Busy(String),
     /// There is an interface of that name, and it is no TUN.
-    #[error("interface {0} exists and is not a TUN interface of this kind (choose another name or delete it)")]
+    #[error("interface {0}: exists and is not a TUN interface of this kind: delete it or choose another name")]
     Kind(String),
     /// The descriptor handed over is not what it should be.
-    #[error("the file descriptor handed over is not a TUN interface (one opened with IFF_TUN and IFF_NO_PI)")]
+    #[error("WG_TUN_FD: not a TUN interface: hand over one that was opened with IFF_TUN and IFF_NO_PI")]
     Descriptor,
     /// Anything else.
     #[error("interface {0}: {1}")]
@@ -77,6 +77,13 @@ pub struct LinuxTun {
     name: String,
     has_header: bool,
     classes: Classes,
+}
+
+/// For handing it over to another process; offloads are asked for again there.
+impl From<LinuxTun> for OwnedFd {
+    fn from(tun: LinuxTun) -> Self {
+        tun.fd
+    }
 }
 
 impl LinuxTun {
@@ -93,14 +100,18 @@ impl LinuxTun {
         let mut netlink = Netlink::open(0).map_err(other)?;
         let existed = netlink.link(name, None).is_ok();
         let fd = rustix::fs::open("/dev/net/tun", OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| TunError::Device(error.into()))?;
+            .map_err(|error| match error {
+                Errno::ACCESS | Errno::PERM => TunError::Permission,
+                Errno::NOENT | Errno::NODEV | Errno::NXIO => TunError::Missing,
+                error => TunError::Os(name.to_owned(), error.into()),
+            })?;
         let mut flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
         if options.multi_queue {
             flags |= libc::IFF_MULTI_QUEUE;
         }
         let mut request = InterfaceRequest::new(name, flags as u16);
         sys::tun_attach(fd.as_fd(), &mut request).map_err(|error| match error.raw_os_error() {
-            Some(libc::EPERM) => TunError::Permission(name.to_owned()),
+            Some(libc::EPERM) => TunError::Permission,
             Some(libc::EBUSY) => TunError::Busy(name.to_owned()),
             Some(libc::EINVAL) => TunError::Kind(name.to_owned()),
             _ => other(error),
