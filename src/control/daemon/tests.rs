@@ -12,10 +12,10 @@ use rustix::process::{Pid, Signal as Kill, getpgid, getsid, kill_process};
 use tempfile::TempDir;
 
 use super::*;
-use crate::platform::linux::tun::TunError;
 use crate::control::environment::{HANDOVER, RUN_DIR};
 use crate::control::host::Device;
 use crate::control::server::tests::Fake;
+use crate::platform::linux::tun::TunError;
 
 /// Makes [`Fake`] devices on `/dev/null`.
 #[derive(Default)]
