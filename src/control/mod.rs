@@ -1,2 +1,27 @@
-//! x
+//! The operator: the daemon, its configuration socket, the command line.
+//!
+//! ```text
+//!   cli -> daemon -> host                open the TUN, run the device (platform and data plane)
+//!             |----> background          start again detached, wait until that is ready
+//!             |----> socket              the file under /var/run/wireguard
+//!             `----> server -> worker -> apply    what `wg` asks for
+//! ```
+//!
+//! Threads: `main` waits for the [`outcome::End`]; `rvpn-uapi` does all IO with the tools, with tokio; `rvpn-apply`
+//! is the one that touches the device. Nothing here is on the way of a packet.
+//!
+//! Sources: <https://www.wireguard.com/xplatform/>, wg(8), wg-quick(8).
+
+pub mod apply;
+pub mod background;
 pub mod cli;
+pub mod daemon;
+pub mod environment;
+pub mod error;
+pub mod host;
+pub mod interface;
+pub mod log;
+pub mod outcome;
+pub mod server;
+pub mod socket;
+pub mod worker;

@@ -155,6 +155,13 @@ impl UdpBatch {
         self.messages.push(UdpMessage { buffer, len, segment_len, from, ecn });
     }
 
+    /// Keeps the last free buffer from becoming the next message: what was received into it is of no use. It stays free.
+    pub fn discard(&mut self) {
+        if !self.free.is_empty() {
+            self.free.rotate_right(1);
+        }
+    }
+
     /// Takes the messages out, oldest first.
     pub fn drain(&mut self) -> impl Iterator<Item = UdpMessage> + '_ {
         self.messages.drain(..)
@@ -232,6 +239,23 @@ mod tests {
         pool.put(buffers.drain(..2));
         pool.take(8, &mut buffers);
         assert_eq!(buffers.len(), 3);
+    }
+
+    #[test]
+    fn a_discarded_buffer_is_not_the_next_message_and_stays_free() {
+        let pool = Pool::new(3);
+        let mut batch = UdpBatch::new();
+        batch.refill(&pool);
+        for (n, buffer) in batch.free().iter_mut().rev().enumerate() {
+            buffer[0] = n as u8;
+        }
+        let from = Endpoint::configured("192.0.2.1:1".parse().unwrap());
+        batch.discard();
+        batch.push(1, 1, from, 0);
+        batch.push(1, 1, from, 0);
+        assert_eq!(batch.drain().map(|message| message.buffer[0]).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(batch.free().len(), 1);
+        UdpBatch::new().discard();
     }
 
     #[test]

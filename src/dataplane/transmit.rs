@@ -59,6 +59,9 @@ impl Device {
                 tracing::debug!("Sending to peer {:?} from its cached source failed: {error}", peer.public_key);
                 peer.state().core.clear_source();
                 transmits.iter_mut().for_each(|transmit| transmit.to.source = None);
+            } else if refused.bytes.len() > refused.segment_len && is_too_long_for_the_path(&error) {
+                sent.bytes += self.send_singly(udp, refused);
+                transmits = &mut transmits[1..];
             } else if refused.bytes.len() > refused.segment_len && may_be_the_train(&error) {
                 self.offloads.refused_by_socket();
             } else {
@@ -94,6 +97,12 @@ fn may_be_the_source(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(NO_SUCH_DEVICE)
 }
 
+/// EMSGSIZE: a datagram of the train is longer than the path's MTU. Alone it is fragmented; a train cannot be. It says
+/// something about this path, not about the socket.
+fn is_too_long_for_the_path(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(MESSAGE_TOO_LONG)
+}
+
 /// EINVAL and EIO: the route's device cannot segment, or cannot checksum, what was handed over.
 fn may_be_the_train(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidInput || error.raw_os_error() == Some(IO_ERROR)
@@ -104,5 +113,7 @@ const MAX_TRANSMITS: usize = 32;
 
 /// ENODEV; it has no stable `ErrorKind`.
 const NO_SUCH_DEVICE: i32 = 19;
+/// EMSGSIZE; it has no stable `ErrorKind`.
+const MESSAGE_TOO_LONG: i32 = 90;
 /// EIO; it has no stable `ErrorKind`.
 const IO_ERROR: i32 = 5;

@@ -178,6 +178,11 @@ impl PacketWay {
             && let Some(udp) = device.udp()
         {
             self.udp.refill(&device.pool);
+            if self.udp.free().is_empty() {
+                // All buffers are with the workers: waiting datagrams would wake us at once, so help instead.
+                self.help(device, now);
+                return Ok(());
+            }
             self.context.backlog = match udp.receive(&mut self.udp) {
                 Ok(()) => self.udp.is_full(),
                 Err(error) => {
@@ -213,10 +218,16 @@ impl PacketWay {
         if self.tun.len() < MAX_TUN_BATCHES {
             return Some(Arc::new(TunBatch::new()));
         }
-        if let Some(job) = device.work.try_next() {
-            device.run(&mut self.context, now, job);
-        }
+        self.help(device, now);
         None
+    }
+
+    /// Does a batch that waits for a worker; if none waits, lets those run that have them all.
+    fn help(&mut self, device: &Device, now: Instant) {
+        match device.work.try_next() {
+            Some(job) => device.run(&mut self.context, now, job),
+            None => std::thread::yield_now(),
+        }
     }
 }
 

@@ -6,7 +6,9 @@
 //! Not here: which kind of entry a message may use (see `dataplane::handshakes` and `dataplane::receive`).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use rand::Rng;
 
@@ -23,13 +25,13 @@ impl fmt::Debug for Index {
 /// The live indices of one device.
 #[derive(Debug)]
 pub struct IndexTable<T> {
-    entries: HashMap<Index, T>,
+    entries: HashMap<Index, T, BuildHasherDefault<IndexHasher>>,
 }
 
 impl<T> IndexTable<T> {
     /// Makes an empty table.
     pub fn new() -> Self {
-        Self { entries: HashMap::new() }
+        Self { entries: HashMap::default() }
     }
 
     /// Draws an unused index and stores `entry` under it.
@@ -39,7 +41,7 @@ impl<T> IndexTable<T> {
     pub fn insert(&mut self, entry: T, rng: &mut impl Rng) -> Index {
         loop {
             let index = Index(rng.next_u32());
-            if let std::collections::hash_map::Entry::Vacant(vacant) = self.entries.entry(index) {
+            if let Entry::Vacant(vacant) = self.entries.entry(index) {
                 vacant.insert(entry);
                 return index;
             }
@@ -84,6 +86,31 @@ impl<T> Default for IndexTable<T> {
     }
 }
 
+/// Spreads an index over 64 bits by one multiplication.
+///
+/// A keyed hash would protect against keys chosen by an attacker. Ours are drawn at random by ourselves, and a lookup
+/// stores nothing, so there is nothing to protect, and every batch of packets looks one up. The multiplication is
+/// there because the table takes its tag from the upper bits, which are zero in a 32-bit number.
+#[derive(Debug, Default)]
+struct IndexHasher(u64);
+
+impl Hasher for IndexHasher {
+    fn write_u32(&mut self, index: u32) {
+        // 2^64 divided by the golden ratio.
+        self.0 = u64::from(index).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(self.0 as u32 ^ u32::from(*byte));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng;
@@ -100,6 +127,27 @@ mod tests {
         assert!(indices.iter().enumerate().all(|(n, index)| table.lookup(*index) == Some(&n)));
         assert!(indices.iter().all(|index| table.remove(*index).is_some()));
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_taken_index_is_drawn_again() {
+        let mut table = IndexTable::new();
+        let first = table.insert("first", &mut StdRng::seed_from_u64(3));
+        let second = table.insert("second", &mut StdRng::seed_from_u64(3));
+        assert_ne!(first, second);
+        assert_eq!((table.lookup(first), table.lookup(second)), (Some(&"first"), Some(&"second")));
+    }
+
+    #[test]
+    fn the_tag_bits_of_the_hash_are_used() {
+        let tag = |index| {
+            let mut hasher = IndexHasher::default();
+            hasher.write_u32(index);
+            hasher.finish() >> 57
+        };
+        let mut seen = [false; 128];
+        (0..10_000).for_each(|index| seen[tag(index) as usize] = true);
+        assert!(seen.iter().all(|seen| *seen));
     }
 
     #[test]

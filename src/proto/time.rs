@@ -1,7 +1,7 @@
 //! Points in time as the protocol sees them: numbers handed in by the caller.
 //!
-//! [`Instant`] counts nanoseconds of CLOCK_BOOTTIME, which goes on during suspend, so that a key which is 180 s old
-//! is old also after the lid was open for none of them. [`WallTime`] is the calendar, used for the handshake
+//! [`Instant`] counts nanoseconds of CLOCK_BOOTTIME, which goes on during suspend: a key is dead after 180 s also if the
+//! machine slept through all of them. [`WallTime`] is the calendar, used for the handshake
 //! timestamp and for "latest handshake" only. Nothing here reads a clock.
 //!
 //! All arithmetic saturates: a clock that jumps in either direction never panics (protocol invariant 13).
@@ -63,6 +63,8 @@ mod tests {
         assert_eq!(late.since(early), Duration::from_nanos(2));
         assert_eq!(early.since(late), Duration::ZERO);
         assert_eq!(early.minus(Duration::from_secs(1)), Instant::from_nanos(0));
-        assert_eq!(Instant::from_nanos(u64::MAX).plus(Duration::MAX), Instant::from_nanos(u64::MAX));
+        assert_eq!(early.minus(Duration::MAX), Instant::from_nanos(0));
+        assert_eq!(early.plus(Duration::MAX), Instant::from_nanos(u64::MAX));
+        assert_eq!(Instant::from_nanos(u64::MAX).plus(Duration::from_nanos(1)), Instant::from_nanos(u64::MAX));
     }
 }

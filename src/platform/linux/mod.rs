@@ -1,3 +1,59 @@
-//! Linux. SKELETON: helper fills in.
+//! Linux: TUN, UDP sockets, epoll, netlink and the clocks behind the data plane's traits.
+//!
+//! ```text
+//!  tun ── vnet_header          udp ── udp_offload, cmsg, socket_name          clock
+//!    \______________________ poller ___/                     alarm
+//!  link_monitor, route_monitor ── netlink, stop            process
+//!                       all: sys (the only unsafe code)
+//! ```
+//!
+//! Everything opened here is close-on-exec.
+//!
+//! Not here: which interface to open, threads for the monitors, reactions to their events (see `control`).
 
-pub mod alarm;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::rand_core::UnwrapErr;
+use rand::rngs::{StdRng, SysRng};
+
+use crate::dataplane::io::Platform;
+
+mod alarm;
+mod clock;
+mod cmsg;
+pub mod link_monitor;
+mod netlink;
+pub mod poller;
+pub mod process;
+pub mod route_monitor;
+mod socket_name;
+pub mod stop;
+mod sys;
+pub mod tun;
+pub mod udp;
+mod udp_offload;
+mod vnet_header;
+
+pub use alarm::LinuxAlarm;
+pub use clock::LinuxClock;
+
+/// Puts the world of one device together: `tun`, and sockets in the network namespace of the calling thread.
+///
+/// # Errors
+/// The OS's, if there are too many open files or there is no netlink.
+pub fn platform(tun: Arc<tun::LinuxTun>, offload: bool) -> io::Result<Platform> {
+    let poller = Arc::new(poller::LinuxPoller::new(tun.as_fd())?);
+    let network = udp::LinuxNetwork::new(Arc::clone(&poller), offload)?;
+    Ok(Platform {
+        tun,
+        network: Arc::new(network),
+        poller,
+        alarm: Arc::new(LinuxAlarm::new()?),
+        clock: Arc::new(LinuxClock),
+        // getrandom(2) blocks until the kernel is seeded and then never fails; without random bytes there is no tunnel.
+        rng: Arc::new(|| StdRng::from_rng(&mut UnwrapErr(SysRng))),
+    })
+}

@@ -285,10 +285,9 @@ impl Peer {
         self.outputs.complete = true;
     }
 
+    /// Returns where to send what was computed since `epoch`. The epoch moves on when the interface goes down, so this
+    /// covers that too.
     fn endpoint_if_current(&self, epoch: Epoch) -> Result<Endpoint, Refusal> {
-        match self.endpoint {
-            Some(endpoint) if self.is_up && epoch == self.epoch => Ok(endpoint),
-            _ => Err(Refusal::Overtaken),
-        }
+        self.endpoint.filter(|_| epoch == self.epoch).ok_or(Refusal::Overtaken)
     }
 }

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Only `current` sends, so a responder never uses a key that the initiator has not confirmed. The send counter and
-//! the replay window live here, beside the immutable [`Keypair`]; each session is one allocation of about 1 KiB, so
-//! that a peer without a session stays small.
+//! the replay window live here, beside the immutable [`Keypair`]. A slot takes 40 bytes: the bits of the window are on
+//! the heap, so that a peer without a session stays small.
 //!
 //! Not here: when sessions begin (see `handshakes`), what their rotation means to timers (see `peer`).
 //!
@@ -37,8 +37,8 @@ pub(super) struct Session {
 
 impl Session {
     /// Makes the session of a fresh keypair.
-    pub(super) fn new(keypair: Arc<Keypair>) -> Box<Self> {
-        Box::new(Self { keypair, next_counter: 0, may_send: true, window: ReplayWindow::new() })
+    pub(super) fn new(keypair: Arc<Keypair>) -> Self {
+        Self { keypair, next_counter: 0, may_send: true, window: ReplayWindow::new() }
     }
 
     /// Takes `count` consecutive counters and returns the first. `None` ends sending with this session: it is 180 s
@@ -68,9 +68,9 @@ impl Session {
 /// The sessions of one peer.
 #[derive(Default)]
 pub(super) struct Sessions {
-    pub(super) previous: Option<Box<Session>>,
-    pub(super) current: Option<Box<Session>>,
-    pub(super) next: Option<Box<Session>>,
+    pub(super) previous: Option<Session>,
+    pub(super) current: Option<Session>,
+    pub(super) next: Option<Session>,
 }
 
 impl Sessions {
@@ -127,7 +127,6 @@ impl Sessions {
         [&mut self.current, &mut self.next, &mut self.previous]
             .into_iter()
             .flatten()
-            .map(|session| &mut **session)
             .find(|session| session.keypair.local == index)
     }
 
@@ -147,7 +146,7 @@ impl Sessions {
     }
 }
 
-fn destroy(session: Option<Box<Session>>, outputs: &mut Outputs) {
+fn destroy(session: Option<Session>, outputs: &mut Outputs) {
     if let Some(session) = session {
         outputs.release(session.keypair.local);
     }

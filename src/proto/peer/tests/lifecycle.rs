@@ -46,6 +46,18 @@ fn down_purges_stops_and_destroys() {
 }
 
 #[test]
+fn down_forgets_what_was_to_be_sent() {
+    let mut solo = Solo::with_session(Role::Initiator, start());
+    solo.install_as_responder(at(secs(1)));
+    solo.drain();
+    solo.peer.outputs.initiate = true;
+    solo.peer.outputs.keepalive = true;
+    solo.peer.outputs.flush = true;
+    solo.peer.down();
+    assert_eq!(solo.drain(), ["Release(1)", "Release(2)", "PurgeStaged"]);
+}
+
+#[test]
 fn no_event_arms_a_timer_while_down() {
     let mut solo = Solo::with_session(Role::Initiator, start());
     let index = solo.current();

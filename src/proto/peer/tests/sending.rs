@@ -124,6 +124,24 @@ fn packets_behind_an_unconfirmed_response_do_not_wait_for_ever() {
 }
 
 #[test]
+fn an_initiation_overtaken_by_a_response_of_ours_is_made_when_it_is_allowed() {
+    let mut solo = Solo::new();
+    assert!(solo.peer.reserve(start(), 1).is_none());
+    assert_eq!(solo.drain(), ["Initiate"]);
+    solo.install_as_responder(at(secs(1)));
+    solo.drain();
+    assert!(!solo.initiate(at(secs(2))));
+    assert_eq!(solo.only_at(at(secs(6))), ["Initiate"]);
+}
+
+#[test]
+fn an_initiation_refused_while_there_is_a_key_is_not_made_later() {
+    let mut solo = Solo::with_session(Role::Responder, start());
+    assert!(!solo.initiate(at(secs(2))));
+    assert_eq!(solo.peer.poll_timeout(), Some(at(secs(540))));
+}
+
+#[test]
 fn without_endpoint_nothing_is_sent_and_nothing_is_armed() {
     let mut peer = Peer::new(PublicKey([9; 32]), SharedSecret::new([7; 32]));
     peer.set_persistent_keepalive(start(), 25);

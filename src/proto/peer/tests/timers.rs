@@ -74,6 +74,14 @@ fn received_data_arms_the_passive_keepalive_10_s_later() {
 }
 
 #[test]
+fn a_passive_keepalive_that_could_not_be_sent_is_not_asked_for() {
+    let mut solo = Solo::with_session(Role::Initiator, start());
+    solo.receive_data(at(secs(1)));
+    solo.peer.identity_changed(None);
+    assert_eq!(solo.only_at(at(secs(11))), [""; 0]);
+}
+
+#[test]
 fn a_received_keepalive_does_not_arm_the_passive_keepalive() {
     let mut solo = Solo::with_session(Role::Initiator, start());
     let index = solo.current();
@@ -218,6 +226,20 @@ fn exactly_20_initiations_are_sent_before_giving_up_between_100_and_107_s() {
     let mut solo = without_session();
     let gave_up = give_up(&mut solo, start()).since(start());
     assert!(gave_up >= secs(100) && gave_up < secs(107), "{gave_up:?}");
+}
+
+#[test]
+fn a_completed_handshake_starts_counting_attempts_anew() {
+    let mut solo = without_session();
+    solo.initiate(start());
+    for _ in 0..10 {
+        let retry = solo.peer.poll_timeout().unwrap();
+        solo.timeout(retry);
+        assert!(solo.initiate(retry));
+    }
+    solo.install_as_initiator(at(secs(60)));
+    // Counts to 20 itself, without a request that would start anew.
+    give_up(&mut solo, at(secs(100)));
 }
 
 #[test]

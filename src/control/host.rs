@@ -1,0 +1,37 @@
+//! What the daemon needs of the operating system and of the data plane.
+//!
+//! A seam for tests: the process contract is tested with a device that moves no packets. `linux` is the real one. Not
+//! here: how a TUN is opened (`platform`), how packets move (`dataplane`).
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::error::Error;
+use super::interface::InterfaceName;
+use super::outcome::Ends;
+use super::server::Configurable;
+
+mod linux;
+
+pub use linux::Linux;
+
+/// Makes interfaces and devices.
+pub trait Host {
+    /// Makes the interface, or attaches to it if it exists and nobody is attached.
+    ///
+    /// # Errors
+    /// [`Error::Tun`].
+    fn open_tun(&self, interface: &InterfaceName) -> Result<OwnedFd, Error>;
+
+    /// Starts a device on an open TUN. It reports to `ends` when the interface is gone or one of its threads fails.
+    ///
+    /// # Errors
+    /// [`Error::Tun`] or [`Error::Start`].
+    fn start(&self, interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error>;
+}
+
+/// A running device.
+pub trait Device: Configurable {
+    /// Stops all threads, closes TUN and sockets, and wipes keys. Returns when that is done.
+    fn stop(&self);
+}

@@ -1,0 +1,155 @@
+//! The real host: a TUN interface, a device on it, and the two monitors that follow the world for it.
+//!
+//! Threads: `rvpn-link` follows the interface (up, down, MTU, gone), `rvpn-routes` the routes and addresses of the
+//! namespace of the sockets; the device has its own (see `dataplane::workers`).
+//!
+//! Not here: what is done on each event (see `dataplane::configure`).
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rvpn_uapi::{DeviceStatus, Errno, Set};
+
+use super::{Device, Host};
+use crate::control::apply;
+use crate::control::environment::Environment;
+use crate::control::error::Error;
+use crate::control::interface::InterfaceName;
+use crate::control::outcome::{End, Ends};
+use crate::control::server::Configurable;
+use crate::dataplane::device::Device as Tunnel;
+use crate::dataplane::workers::{self, Threads};
+use crate::platform::linux;
+use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
+use crate::platform::linux::route_monitor::RouteMonitor;
+use crate::platform::linux::stop::Stop;
+use crate::platform::linux::tun::{LinuxTun, TunOptions};
+
+/// Linux.
+#[derive(Clone, Copy, Debug)]
+pub struct Linux {
+    offload: bool,
+    workers: usize,
+}
+
+impl Linux {
+    /// Takes what the environment says of offloads and workers; by default there are as many workers as cores.
+    pub fn new(environment: &Environment) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { offload: environment.offload, workers: environment.workers.unwrap_or(cores) }
+    }
+
+    fn tun_options(self) -> TunOptions {
+        TunOptions { offload: self.offload, multi_queue: false }
+    }
+}
+
+impl Host for Linux {
+    fn open_tun(&self, interface: &InterfaceName) -> Result<OwnedFd, Error> {
+        Ok(LinuxTun::open(interface.as_str(), self.tun_options())?.into())
+    }
+
+    fn start(&self, interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
+        let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
+        let running =
+            Running::start(tun, *self, ends).map_err(|source| Error::Start { action: "start the device", source })?;
+        tracing::debug!("{interface}: {} threads carry packets", self.workers);
+        Ok(Arc::new(running))
+    }
+}
+
+/// A device and everything that runs for it.
+struct Running {
+    tunnel: Arc<Tunnel>,
+    parts: Mutex<Parts>,
+}
+
+/// What is taken apart when the device stops.
+#[derive(Default)]
+struct Parts {
+    threads: Option<Threads>,
+    stops: Vec<Arc<Stop>>,
+    monitors: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(tun: Arc<LinuxTun>, options: Linux, ends: &Ends) -> io::Result<Self> {
+        let link = LinkMonitor::new(Arc::clone(&tun))?;
+        let routes = RouteMonitor::new()?;
+        let tunnel = Tunnel::new(linux::platform(tun, options.offload)?);
+
+        let mut parts = Parts { stops: vec![link.stopper(), routes.stopper()], ..Parts::default() };
+        let reporter = ends.clone();
+        parts.threads = Some(tunnel.start(options.workers, move |end| {
+            reporter.report(match end {
+                workers::End::TunGone => End::TunGone,
+                workers::End::ThreadFailed(name) => End::ThreadFailed(name),
+            });
+        })?);
+        let (device, reporter) = (Arc::clone(&tunnel), ends.clone());
+        parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
+        let (device, reporter) = (Arc::clone(&tunnel), ends.clone());
+        parts.monitors.push(ends.spawn("rvpn-routes", move || {
+            if let Err(error) = routes.run(|| device.routes_changed()) {
+                tracing::error!("Watching routes failed: {error}");
+                reporter.report(End::ThreadFailed("rvpn-routes".to_owned()));
+            }
+        })?);
+        Ok(Self { tunnel, parts: Mutex::new(parts) })
+    }
+}
+
+/// Lets the device follow its interface until that is gone or the monitor is stopped.
+fn follow_link(link: LinkMonitor, device: &Tunnel, ends: &Ends) {
+    let result = link.run(|event| match event {
+        LinkEvent::Up => match device.up() {
+            Ok(()) => tracing::debug!("Interface up"),
+            // The interface stays up without sockets; another listen port or another "up" mends it.
+            Err(error) => tracing::error!("The interface is up, but there are no sockets: {error}"),
+        },
+        LinkEvent::Down => {
+            device.down();
+            tracing::debug!("Interface down");
+        }
+        LinkEvent::Mtu(mtu) => {
+            device.set_mtu(mtu as usize);
+            tracing::debug!("MTU {mtu}");
+        }
+        LinkEvent::Gone => ends.report(End::TunGone),
+    });
+    if let Err(error) = result {
+        tracing::error!("Watching the interface failed: {error}");
+        ends.report(End::ThreadFailed("rvpn-link".to_owned()));
+    }
+}
+
+impl Configurable for Running {
+    fn apply(&self, set: Set) -> Result<(), Errno> {
+        self.tunnel.apply(apply::change(&set)).map_err(|error| {
+            tracing::error!("Configuration refused, nothing changed: {error}");
+            apply::errno(&error)
+        })
+    }
+
+    fn status(&self) -> DeviceStatus {
+        apply::status(self.tunnel.snapshot())
+    }
+}
+
+impl Device for Running {
+    fn stop(&self) {
+        let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        parts.stops.iter().for_each(|stop| stop.stop());
+        for monitor in parts.monitors {
+            // A panic was reported.
+            let _ = monitor.join();
+        }
+        if let Some(threads) = parts.threads {
+            threads.stop();
+        }
+        // Erases the keys of all sessions.
+        self.tunnel.down();
+    }
+}

@@ -1,0 +1,84 @@
+//! How a running device ends, and how the threads say so.
+//!
+//! Not here: the exit code that follows (`cli/exit.rs`).
+
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+/// Why a device stops.
+#[derive(Debug)]
+pub enum End {
+    /// SIGTERM or SIGINT.
+    Signal(&'static str),
+    /// The socket file was deleted, moved or replaced.
+    SocketRemoved,
+    /// The interface was deleted.
+    TunGone,
+    /// A thread that must run has ended by itself.
+    ThreadFailed(String),
+    /// The configuration socket failed.
+    AcceptFailed(io::Error),
+}
+
+/// Where threads report an [`End`]; the first report counts.
+#[derive(Clone, Debug)]
+pub struct Ends(Sender<End>);
+
+impl Ends {
+    /// Makes the place to report to, and the place to wait at.
+    pub fn new() -> (Self, Receiver<End>) {
+        let (sender, receiver) = mpsc::channel();
+        (Self(sender), receiver)
+    }
+
+    /// Reports; after the first report, and when nobody waits any more, nothing happens.
+    pub fn report(&self, end: End) {
+        let _ = self.0.send(end);
+    }
+
+    /// Starts a thread that is to run until it is told to stop; if it panics, that is reported with its name.
+    ///
+    /// # Errors
+    /// The OS's, if it has no room for a thread.
+    pub fn spawn(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+        let guard = Guard { ends: self.clone(), name };
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _guard = guard;
+            run();
+        })
+    }
+}
+
+struct Guard {
+    ends: Ends,
+    name: &'static str,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.ends.report(End::ThreadFailed(self.name.to_owned()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_is_reported_by_name() {
+        let (ends, ended) = Ends::new();
+        let thread = ends.spawn("rvpn-test", || panic!("on purpose")).expect("a thread");
+        assert!(thread.join().is_err());
+        assert!(matches!(ended.try_recv(), Ok(End::ThreadFailed(name)) if name == "rvpn-test"));
+    }
+
+    #[test]
+    fn a_thread_that_returns_is_not() {
+        let (ends, ended) = Ends::new();
+        ends.spawn("rvpn-test", || {}).expect("a thread").join().expect("no panic");
+        assert!(ended.try_recv().is_err());
+    }
+}

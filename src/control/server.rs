@@ -1,0 +1,167 @@
+//! The configuration server: serves `wg`, `wg-quick` and everything else that speaks their protocol.
+//!
+//! A connection carries one request after another until the client closes it. `wg` opens and closes one without a word
+//! before each operation, and some clients never say a word: each connection is a task of its own, and the device is
+//! only touched by the thread behind [`Worker`]. A status is taken whole, then written with nothing locked, however
+//! slowly the client reads.
+//!
+//! Not here: the protocol's text (the `rvpn-uapi` crate), the socket file (`socket`).
+//!
+//! Source: <https://www.wireguard.com/xplatform/>; `ipc-uapi.h` of wireguard-tools for what clients do.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::netdevice;
+use rvpn_uapi::{DeviceStatus, Errno, Operation, Request, RequestEvent, RequestParser, Set, StatusWriter, write_errno};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time;
+use zeroize::Zeroizing;
+
+use super::worker::Worker;
+
+/// A device as the configuration server sees it.
+pub trait Configurable: Send + Sync {
+    /// Applies all of `set`, or nothing of it.
+    ///
+    /// # Errors
+    /// What the client is told.
+    fn apply(&self, set: Set) -> Result<(), Errno>;
+
+    /// Takes a consistent picture of the device.
+    fn status(&self) -> DeviceStatus;
+}
+
+/// Serves connections until the listener fails; returns why. Dropping the future closes all connections.
+pub async fn serve(listener: &UnixListener, worker: &Worker) -> io::Error {
+    let mut connections = JoinSet::new();
+    let mut is_short = false;
+    loop {
+        let accepted = listener.accept().await;
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
+                connections.spawn(converse(stream, worker.clone()));
+            }
+            // Closed at once: an error in the tool is better than one that waits for ever.
+            Ok(_) => tracing::debug!("Configuration: {MAX_CONNECTIONS} connections are open, refusing another"),
+            Err(error) if is_transient(&error) => {
+                // Once, not with each attempt.
+                if !is_short {
+                    tracing::error!("Configuration: cannot accept connections now, trying on: {error}");
+                }
+                is_short = true;
+                time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+            Err(error) => return error,
+        }
+        is_short = false;
+    }
+}
+
+/// The most connections at once: half of the files that a process may usually open (1,024), so that the sockets of the
+/// device find room whatever the clients do.
+pub const MAX_CONNECTIONS: usize = 512;
+/// How long a client may pause within a request, or within reading an answer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection without a request is kept: long enough for tools that ask once a minute.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+const READ_LEN: usize = 16 * 1024;
+const PIECE_LEN: usize = 64 * 1024;
+
+/// Short of files or memory, or a client that left before it was accepted: the next one may fare better.
+fn is_transient(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let Some(errno) = Errno::from_io_error(error) else { return false };
+    matches!(
+        errno,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::CONNABORTED | Errno::INTR | Errno::AGAIN
+    )
+}
+
+async fn converse(mut stream: UnixStream, worker: Worker) {
+    if let Err(error) = answer_all(&mut stream, &worker).await {
+        // A client that leaves without reading is its own business.
+        tracing::debug!("Configuration: connection ended: {error}");
+    }
+}
+
+/// Answers requests until the client has no more.
+async fn answer_all(stream: &mut UnixStream, worker: &Worker) -> io::Result<()> {
+    let mut parser = RequestParser::new(Arc::new(interface_index));
+    let mut buffer = Zeroizing::new(vec![0; READ_LEN]);
+    loop {
+        let patience = if parser.is_within_request() { REQUEST_TIMEOUT } else { IDLE_TIMEOUT };
+        let len = time::timeout(patience, stream.read(&mut buffer)).await??;
+        if len == 0 {
+            // The client may have closed its sending half only, so what it asked for is answered.
+            return match parser.finish() {
+                Some(event) => answer(stream, worker, event).await,
+                None => Ok(()),
+            };
+        }
+        let mut input = &buffer[..len];
+        while let Some(event) = parser.next(&mut input) {
+            answer(stream, worker, event).await?;
+        }
+        if parser.is_closed() {
+            return Ok(());
+        }
+    }
+}
+
+async fn answer(stream: &mut UnixStream, worker: &Worker, event: RequestEvent) -> io::Result<()> {
+    let mut text = Zeroizing::new(Vec::new());
+    match event {
+        RequestEvent::Request(Request::Set(set)) => {
+            let result = worker.apply(set).await;
+            if let Err(error) = result {
+                tracing::debug!("Configuration: set refused: {error}");
+            }
+            write_errno(&mut text, Operation::Set, result.err());
+        }
+        RequestEvent::Request(Request::Get) => match worker.status().await {
+            Ok(status) => return send_status(stream, &status).await,
+            Err(error) => write_errno(&mut text, Operation::Get, Some(error)),
+        },
+        RequestEvent::Invalid { operation, error } => {
+            tracing::debug!("Configuration: request refused: {error}");
+            write_errno(&mut text, operation, Some(error.errno()));
+        }
+        RequestEvent::UnknownOperation => {
+            tracing::debug!("Configuration: the request is neither get=1 nor set=1");
+            return Ok(());
+        }
+    }
+    send(stream, &text).await
+}
+
+async fn send_status(stream: &mut UnixStream, status: &DeviceStatus) -> io::Result<()> {
+    let mut piece = Zeroizing::new(Vec::with_capacity(PIECE_LEN));
+    let mut writer = StatusWriter::new(status);
+    while writer.fill(&mut piece) {
+        send(stream, &piece).await?;
+        piece.clear();
+    }
+    Ok(())
+}
+
+async fn send(stream: &mut UnixStream, text: &[u8]) -> io::Result<()> {
+    time::timeout(REQUEST_TIMEOUT, stream.write_all(text)).await?
+}
+
+/// Finds an interface by its name, in the network namespace of this process.
+fn interface_index(name: &str) -> Option<u32> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    netdevice::name_to_index(&socket, name).ok()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

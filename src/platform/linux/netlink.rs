@@ -1,0 +1,265 @@
+//! Questions to and notifications from the kernel about links, routes and namespaces.
+//!
+//! Every socket stays in the network namespace of the thread that opened it. Answers to questions are queued before
+//! the question's system call returns, so that nothing here waits.
+//!
+//! Not here: what a change means (see `link_monitor`, `route_monitor`).
+//!
+//! Sources: netlink(7), rtnetlink(7), RFC 3549.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType};
+
+use super::sys;
+
+/// One routing netlink socket, close-on-exec and non-blocking.
+pub(super) struct Netlink {
+    socket: OwnedFd,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+/// What is known of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    /// The interface index, in the namespace asked.
+    pub(super) index: u32,
+    /// Administratively up.
+    pub(super) up: bool,
+    /// Largest packet in bytes.
+    pub(super) mtu: u32,
+}
+
+impl Netlink {
+    /// Opens a socket that hears `groups` (a mask of RTMGRP_*); 0 for one that only asks.
+    ///
+    /// With CAP_NET_BROADCAST it also hears the namespaces that have a number in this one, as every namespace gets to
+    /// which a link was moved from here.
+    pub(super) fn open(groups: u32) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        // Protocol 0 is NETLINK_ROUTE.
+        let socket = rustix::net::socket_with(rustix::net::AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+        if groups != 0 {
+            // Without the capability the monitor asks once a second instead.
+            let _ = sys::set_option(socket.as_fd(), libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID, 1);
+        }
+        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, groups))?;
+        Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER_LEN] })
+    }
+
+    /// Reads all notifications that wait and hands them to `each`; `None` stands for one or more that were lost or
+    /// cannot be read.
+    pub(super) fn notifications(&self, mut each: impl FnMut(Option<&RouteNetlinkMessage>)) -> io::Result<()> {
+        let mut buffer = vec![0; BUFFER_LEN];
+        loop {
+            let len = match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::TRUNC) {
+                Ok((_, len)) => len,
+                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(rustix::io::Errno::NOBUFS) => {
+                    each(None);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let Some(datagram) = buffer.get(..len) else {
+                each(None);
+                continue;
+            };
+            for message in Messages(datagram) {
+                match message.map(|message| message.payload) {
+                    Some(NetlinkPayload::InnerMessage(message)) => each(Some(&message)),
+                    Some(_) => {}
+                    None => each(None),
+                }
+            }
+        }
+    }
+
+    /// Returns the link called `name`, in this namespace or the one numbered `namespace`.
+    ///
+    /// # Errors
+    /// ENODEV if there is none.
+    pub(super) fn link(&mut self, name: &str, namespace: Option<i32>) -> io::Result<Link> {
+        let mut question = LinkMessage::default();
+        question.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        question.attributes.extend(namespace.map(LinkAttribute::IfNetnsId));
+        let Some(RouteNetlinkMessage::NewLink(link)) = self.ask(RouteNetlinkMessage::GetLink(question), 0)? else {
+            return Err(unexpected());
+        };
+        let mtu = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Mtu(mtu) => Some(*mtu),
+            _ => None,
+        });
+        Ok(Link {
+            index: link.header.index,
+            up: link.header.flags.contains(LinkFlags::Up),
+            mtu: mtu.ok_or_else(unexpected)?,
+        })
+    }
+
+    /// Sets the largest packet and the length of the transmit queue of a link.
+    pub(super) fn configure_link(&mut self, index: u32, mtu: u32, queue_len: u32) -> io::Result<()> {
+        let mut change = LinkMessage::default();
+        change.header.index = index;
+        change.attributes = vec![LinkAttribute::Mtu(mtu), LinkAttribute::TxQueueLen(queue_len)];
+        self.ask(RouteNetlinkMessage::SetLink(change), NLM_F_ACK).map(drop)
+    }
+
+    /// Returns the number of the namespace `namespace` in this one, giving it one if it has none.
+    pub(super) fn namespace_number(&mut self, namespace: BorrowedFd<'_>) -> io::Result<i32> {
+        if let Some(number) = self.known_namespace_number(namespace)? {
+            return Ok(number);
+        }
+        let mut assignment = NsidMessage::default();
+        assignment.attributes = vec![NsidAttribute::Fd(namespace.as_raw_fd() as u32), NsidAttribute::Id(-1)];
+        match self.ask(RouteNetlinkMessage::NewNsId(assignment), NLM_F_ACK) {
+            // Somebody else numbered it in between.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => drop(result?),
+        }
+        self.known_namespace_number(namespace)?.ok_or_else(unexpected)
+    }
+
+    fn known_namespace_number(&mut self, namespace: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+        let mut question = NsidMessage::default();
+        question.attributes.push(NsidAttribute::Fd(namespace.as_raw_fd() as u32));
+        let Some(RouteNetlinkMessage::NewNsId(answer)) = self.ask(RouteNetlinkMessage::GetNsId(question), 0)? else {
+            return Err(unexpected());
+        };
+        Ok(answer.attributes.iter().find_map(|attribute| match attribute {
+            NsidAttribute::Id(number) => Some(*number).filter(|&number| number >= 0),
+            _ => None,
+        }))
+    }
+
+    /// Returns the interface by which packets marked `mark` to `remote` leave, without a source address; `None` if
+    /// there is no route.
+    pub(super) fn route_interface(&mut self, remote: SocketAddr, mark: u32) -> io::Result<Option<u32>> {
+        let ip = remote.ip().to_canonical();
+        let mut question = RouteMessage::default();
+        question.header.address_family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        question.header.destination_prefix_length = if ip.is_ipv4() { 32 } else { 128 };
+        question.attributes.push(RouteAttribute::Destination(RouteAddress::from(ip)));
+        if mark != 0 {
+            question.attributes.push(RouteAttribute::Mark(mark));
+        }
+        if let SocketAddr::V6(remote) = remote
+            && remote.scope_id() != 0
+        {
+            question.attributes.push(RouteAttribute::Oif(remote.scope_id()));
+        }
+        let answer = match self.ask(RouteNetlinkMessage::GetRoute(question), 0) {
+            Ok(answer) => answer,
+            Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::HostUnreachable => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(RouteNetlinkMessage::NewRoute(route)) = answer else { return Err(unexpected()) };
+        Ok(route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Oif(interface) => Some(*interface),
+            _ => None,
+        }))
+    }
+
+    /// Sends one question and returns its answer, `None` if that is a mere acknowledgement.
+    fn ask(&mut self, question: RouteNetlinkMessage, flags: u16) -> io::Result<Option<RouteNetlinkMessage>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut message = NetlinkMessage::from(question);
+        message.header.flags = NLM_F_REQUEST | flags;
+        message.header.sequence_number = self.sequence;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        let kernel = SocketAddrNetlink::new(0, 0);
+        rustix::io::retry_on_intr(|| rustix::net::sendto(&self.socket, &bytes, SendFlags::empty(), &kernel))?;
+        loop {
+            let (_, len) =
+                rustix::io::retry_on_intr(|| rustix::net::recv(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC))?;
+            let Some(datagram) = self.buffer.get(..len) else { return Err(unexpected()) };
+            for message in Messages(datagram) {
+                let Some(message) = message else { return Err(unexpected()) };
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::InnerMessage(answer) => return Ok(Some(answer)),
+                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                    NetlinkPayload::Error(_) => return Ok(None),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The messages of one datagram; `None` for one that cannot be read.
+struct Messages<'a>(&'a [u8]);
+
+impl Iterator for Messages<'_> {
+    type Item = Option<NetlinkMessage<RouteNetlinkMessage>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let len = u32::from_ne_bytes(*self.0.first_chunk()?) as usize;
+        let Some(message) = self.0.get(..len).filter(|_| len >= HEADER_LEN) else {
+            self.0 = &[];
+            return Some(None);
+        };
+        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some(NetlinkMessage::deserialize(message).ok())
+    }
+}
+
+fn unexpected() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer about a link, route or namespace cannot be read")
+}
+
+/// A link's description is 1 to 3 KiB; that of hardware with virtual functions may be longer, and is not ours.
+const BUFFER_LEN: usize = 32 * 1024;
+/// struct nlmsghdr.
+const HEADER_LEN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_is_known_and_nothing_is_called_like_this() {
+        let mut netlink = Netlink::open(0).unwrap();
+        assert_eq!(netlink.link("lo", None).unwrap().index, 1);
+        let error = netlink.link("no-such-link", None).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+    }
+
+    #[test]
+    fn own_addresses_are_reached_by_the_loopback() {
+        let mut netlink = Netlink::open(0).unwrap();
+        assert_eq!(netlink.route_interface("127.0.0.1:1".parse().unwrap(), 0).unwrap(), Some(1));
+        assert_eq!(netlink.route_interface("[::ffff:127.0.0.1]:1".parse().unwrap(), 0).unwrap(), Some(1));
+    }
+
+    #[test]
+    fn messages_with_senseless_lengths_end_the_datagram() {
+        for len in [0_u32, 15, 17, u32::MAX] {
+            let mut datagram = [0; 16];
+            datagram[..4].copy_from_slice(&len.to_ne_bytes());
+            assert_eq!(Messages(&datagram).map(|message| message.is_some()).collect::<Vec<_>>(), [false], "{len}");
+        }
+        assert_eq!(Messages(&[1, 2, 3]).count(), 0);
+    }
+}

@@ -1,0 +1,64 @@
+//! File descriptors that come from a parent process or go to a child.
+//!
+//! Everything the program opens is close-on-exec; what a child shall have is named here.
+//!
+//! Source: fcntl(2).
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+
+use rustix::io::FdFlags;
+
+use super::sys;
+
+/// Takes over the open file descriptor with the number `number`, as WG_TUN_FD and WG_UAPI_FD give one, as a
+/// close-on-exec duplicate. The original becomes close-on-exec too, and stays open until the process ends.
+///
+/// # Errors
+/// EBADF if no such descriptor is open.
+pub fn adopt_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    sys::adopt_inherited(number)
+}
+
+/// Returns a duplicate that a child started from now on inherits under the same number, until it is dropped.
+///
+/// # Errors
+/// The OS's, if there are too many open files.
+pub fn inheritable(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let copy = rustix::io::fcntl_dupfd_cloexec(fd, 3)?;
+    rustix::io::fcntl_setfd(&copy, FdFlags::empty())?;
+    Ok(copy)
+}
+
+/// Tells whether children started from now on do not inherit `fd`.
+///
+/// # Errors
+/// None that can happen with an open descriptor.
+pub fn is_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(rustix::io::fcntl_getfd(fd)?.contains(FdFlags::CLOEXEC))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, AsRawFd};
+
+    use super::*;
+
+    #[test]
+    fn an_inherited_descriptor_is_no_longer_inherited_once_adopted() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(is_close_on_exec(file.as_fd()).unwrap());
+        let given = inheritable(file.as_fd()).unwrap();
+        assert!(!is_close_on_exec(given.as_fd()).unwrap());
+        let taken = adopt_inherited(given.as_raw_fd()).unwrap();
+        assert!(is_close_on_exec(taken.as_fd()).unwrap());
+        assert!(is_close_on_exec(given.as_fd()).unwrap());
+    }
+
+    #[test]
+    fn a_number_that_is_not_open_is_refused() {
+        for number in [-1, 1 << 20] {
+            assert_eq!(adopt_inherited(number).unwrap_err().raw_os_error(), Some(libc::EBADF));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Tells that the ways to peers may have changed: routes, addresses, links or rules of the sockets' namespace.
+//!
+//! It does not tell what changed: whoever cached a source address asks for the interface anew (see
+//! [`Network::route_interface`](crate::dataplane::io::Network::route_interface)). Links are watched too, because IPv4
+//! routes that vanish with their link are not announced.
+//!
+//! Source: rtnetlink(7).
+
+use std::io;
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::netlink::Netlink;
+use super::stop::Stop;
+
+/// Watches one namespace.
+pub struct RouteMonitor {
+    notifications: Netlink,
+    stop: Arc<Stop>,
+}
+
+impl RouteMonitor {
+    /// Starts to listen in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// The OS's, if there is no netlink.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { notifications: Netlink::open(GROUPS)?, stop: Arc::new(Stop::new()?) })
+    }
+
+    /// Returns what ends [`RouteMonitor::run`].
+    pub fn stopper(&self) -> Arc<Stop> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Calls `changed` once for every burst of changes until told to stop. Blocks: run it on a thread of its own.
+    ///
+    /// # Errors
+    /// The OS's, if waiting or listening fails: routes are no longer watched.
+    pub fn run(self, mut changed: impl FnMut()) -> io::Result<()> {
+        loop {
+            let mut fds = [PollFd::new(&self.stop, PollFlags::IN), PollFd::new(&self.notifications, PollFlags::IN)];
+            match rustix::event::poll(&mut fds, None) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            if !fds[0].revents().is_empty() {
+                return Ok(());
+            }
+            let mut heard = false;
+            self.notifications.notifications(|_| heard = true)?;
+            if heard {
+                changed();
+            }
+        }
+    }
+}
+
+const GROUPS: u32 = (libc::RTMGRP_LINK
+    | libc::RTMGRP_IPV4_IFADDR
+    | libc::RTMGRP_IPV4_ROUTE
+    | libc::RTMGRP_IPV4_RULE
+    | libc::RTMGRP_IPV6_IFADDR
+    | libc::RTMGRP_IPV6_ROUTE) as u32
+    | 1 << (libc::RTNLGRP_IPV6_RULE - 1);

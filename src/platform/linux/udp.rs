@@ -1,0 +1,322 @@
+//! The UDP sockets of a device: one for IPv4, one for IPv6, on the same port.
+//!
+//! Answers leave from the address the peer talked to: its packet information is handed up as an endpoint's source, and
+//! given back to the kernel on sending. Fragmentation is allowed (path MTU discovery off), as with the kernel's driver.
+//! Addresses are not shared with other sockets (no SO_REUSEADDR, no SO_REUSEPORT), so that a port in use is an error.
+//!
+//! Not here: the layout of control messages (see `cmsg`), cutting trains (see `udp_offload`), when a source is
+//! forgotten (see `proto::peer`).
+//!
+//! Source: ip(7), ipv6(7), udp(7), socket(7).
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
+
+use super::cmsg::ControlBuffer;
+use super::netlink::Netlink;
+use super::poller::LinuxPoller;
+use super::socket_name::SocketName;
+use super::sys::{self, Outgoing, Received};
+use super::udp_offload::{self, Bounds};
+use crate::dataplane::io::{Network, Transmit, Udp};
+use crate::dataplane::packet::{MAX_UDP_BATCH, UdpBatch};
+use crate::proto::endpoint::{Endpoint, Source};
+
+/// Makes sockets in the network namespace of the thread that made this, and knows that namespace's routes.
+///
+/// # Locking
+/// One mutex around the routing socket, held for one question; no other lock is taken under it.
+pub struct LinuxNetwork {
+    poller: Arc<LinuxPoller>,
+    offload: bool,
+    routes: Mutex<Netlink>,
+}
+
+impl LinuxNetwork {
+    /// Makes sockets that wake `poller`, with segmentation and merging by the kernel if `offload`.
+    ///
+    /// # Errors
+    /// The OS's, if there is no netlink.
+    pub fn new(poller: Arc<LinuxPoller>, offload: bool) -> io::Result<Self> {
+        Ok(Self { poller, offload, routes: Mutex::new(Netlink::open(0)?) })
+    }
+}
+
+impl Network for LinuxNetwork {
+    /// Must be called from a thread in the namespace the sockets shall be in.
+    fn bind(&self, port: u16, mark: u32) -> io::Result<Arc<dyn Udp>> {
+        let udp = LinuxUdp::bind(port, mark, self.offload)?;
+        self.poller.add_socket(udp.v4.as_fd())?;
+        if let Some(v6) = &udp.v6 {
+            self.poller.add_socket(v6.as_fd())?;
+        }
+        Ok(Arc::new(udp))
+    }
+
+    fn route_interface(&self, remote: SocketAddr, mark: u32) -> Option<u32> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.route_interface(remote, mark).ok().flatten()
+    }
+}
+
+/// Two bound sockets, or one without IPv6.
+#[derive(Debug)]
+struct LinuxUdp {
+    v4: OwnedFd,
+    v6: Option<OwnedFd>,
+    port: u16,
+    max_segments: usize,
+    /// Which family is received from first next time. Relaxed: a hint for fairness that orders nothing.
+    v6_first: AtomicBool,
+}
+
+impl LinuxUdp {
+    fn bind(port: u16, mark: u32, offload: bool) -> io::Result<Self> {
+        let mut attempts = if port == 0 { RANDOM_PORT_ATTEMPTS } else { 1 };
+        loop {
+            match Self::bind_both(port, mark, offload) {
+                // The port chosen for IPv4 is taken for IPv6; another may be free.
+                Err(error) if error.kind() == ErrorKind::AddrInUse && attempts > 1 => attempts -= 1,
+                result => return result,
+            }
+        }
+    }
+
+    fn bind_both(port: u16, mark: u32, offload: bool) -> io::Result<Self> {
+        let v4 = open_v4(mark)?;
+        rustix::net::bind(&v4, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
+        let local = SocketAddr::try_from(rustix::net::getsockname(&v4)?)?;
+        let v6 = match open_v6(mark).and_then(|v6| {
+            rustix::net::bind(&v6, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, local.port())))?;
+            Ok(v6)
+        }) {
+            Ok(v6) => Some(v6),
+            Err(error) if is_without_ipv6(&error) => None,
+            Err(error) => return Err(error),
+        };
+        let mut segments = offload;
+        if offload {
+            for socket in [Some(&v4), v6.as_ref()].into_iter().flatten() {
+                // Without it trains arrive as single datagrams.
+                let _ = sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
+                segments &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
+            }
+        }
+        let max_segments = if segments { udp_offload::MAX_SEGMENTS } else { 1 };
+        Ok(Self { v4, v6, port: local.port(), max_segments, v6_first: AtomicBool::new(false) })
+    }
+
+    /// Receives what waits at one socket, as far as buffers are free.
+    fn receive_from(&self, socket: BorrowedFd<'_>, batch: &mut UdpBatch) -> io::Result<()> {
+        if batch.free().is_empty() {
+            return Ok(());
+        }
+        let mut received = [Received::default(); MAX_UDP_BATCH];
+        // `push` takes the last free buffer, so the first message goes there.
+        let buffers = batch.free().iter_mut().rev().map(|buffer| &mut **buffer);
+        let count = match sys::receive_messages(socket, buffers, &mut received) {
+            Ok(count) => count,
+            Err(error) if is_transient(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for message in &received[..count] {
+            let Some(remote) = message.from.address().filter(|_| !message.truncated) else {
+                batch.discard();
+                continue;
+            };
+            let control = message.control.parse();
+            let segment_len = control.segment_len.map_or(message.len, |len| len.min(message.len)).max(1);
+            let from = Endpoint { remote, source: control.source };
+            batch.push(message.len, segment_len, from, control.ds & ECN_MASK);
+        }
+        Ok(())
+    }
+
+    /// Sends transmits of one family; returns how many were sent in full.
+    fn send_run(&self, v6: bool, transmits: &[Transmit<'_>]) -> (usize, io::Result<()>) {
+        let Some(socket) = (if v6 { self.v6.as_ref() } else { Some(&self.v4) }) else {
+            return (0, Err(rustix::io::Errno::AFNOSUPPORT.into()));
+        };
+        let len = if v6 { udp_offload::MAX_LEN_V6 } else { udp_offload::MAX_LEN_V4 };
+        let bounds = Bounds { segments: self.max_segments, len };
+        let mut sent = 0;
+        let mut patience = true;
+        let error = loop {
+            let messages = transmits
+                .iter()
+                .flat_map(|transmit| udp_offload::messages(transmit, bounds).map(move |bytes| (transmit, bytes)))
+                .skip(sent)
+                .map(|(transmit, bytes)| outgoing(transmit, bytes, v6));
+            match sys::send_messages(socket.as_fd(), messages) {
+                Ok(0) => return (transmits.len(), Ok(())),
+                Ok(count) => {
+                    sent += count;
+                    patience = true;
+                }
+                Err(error) if !patience => break error,
+                Err(error) => {
+                    patience = false;
+                    match error.kind() {
+                        ErrorKind::WouldBlock => wait_writable(socket),
+                        // An ICMP error that came in for an earlier datagram, reported by this call.
+                        ErrorKind::ConnectionRefused => {}
+                        _ => break error,
+                    }
+                }
+            }
+        };
+        let mut left = sent;
+        let whole = transmits.iter().take_while(|transmit| {
+            let count = udp_offload::count(transmit, bounds);
+            let whole = count <= left;
+            left = left.saturating_sub(count);
+            whole
+        });
+        (whole.count(), Err(error))
+    }
+}
+
+impl Udp for LinuxUdp {
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn receive(&self, batch: &mut UdpBatch) -> io::Result<()> {
+        let Some(v6) = &self.v6 else { return self.receive_from(self.v4.as_fd(), batch) };
+        // Whoever comes second gets what buffers the first left: they take turns.
+        let v6_first = self.v6_first.fetch_xor(true, Ordering::Relaxed);
+        let [first, second] = if v6_first { [v6, &self.v4] } else { [&self.v4, v6] };
+        for socket in [first, second] {
+            self.receive_from(socket.as_fd(), batch)?;
+        }
+        Ok(())
+    }
+
+    /// A transmit of more segments or bytes than the kernel takes in one message is sent as several. If a later one of
+    /// them fails, the transmit counts as not sent; sending it again repeats the earlier ones, which receivers refuse
+    /// as replays.
+    ///
+    /// # Errors
+    /// `WouldBlock` after 100 ms of a full buffer. EINVAL, EADDRNOTAVAIL, ENODEV, ENETUNREACH, EHOSTUNREACH may come
+    /// from the source address. EINVAL, EMSGSIZE and EIO may come from segmentation of this transmit: the first two
+    /// (which, depends on the kernel) if a segment with its headers is longer than the MTU of the way, the last if the
+    /// interface cannot compute checksums; its datagrams may still be sent one by one. EMSGSIZE for a single datagram:
+    /// it exceeds what UDP carries. EAFNOSUPPORT: there is no IPv6.
+    fn send(&self, transmits: &[Transmit<'_>]) -> (usize, io::Result<()>) {
+        let mut sent = 0;
+        while let Some(next) = transmits.get(sent) {
+            let v6 = is_v6(next);
+            let run = transmits[sent..].iter().take_while(|transmit| is_v6(transmit) == v6).count();
+            let (count, result) = self.send_run(v6, &transmits[sent..][..run]);
+            sent += count;
+            if result.is_err() {
+                return (sent, result);
+            }
+        }
+        (sent, Ok(()))
+    }
+
+    fn set_mark(&self, mark: u32) -> io::Result<()> {
+        for socket in [Some(&self.v4), self.v6.as_ref()].into_iter().flatten() {
+            set_mark(socket, mark)?;
+        }
+        Ok(())
+    }
+
+    fn max_segments(&self) -> usize {
+        self.max_segments
+    }
+}
+
+/// A v4-mapped address is an IPv4 one: the IPv6 socket would refuse it.
+fn is_v6(transmit: &Transmit<'_>) -> bool {
+    transmit.to.remote.ip().to_canonical().is_ipv6()
+}
+
+fn outgoing<'a>(transmit: &Transmit<'_>, bytes: &'a [u8], v6: bool) -> Outgoing<'a> {
+    let Endpoint { remote, source } = transmit.to;
+    let to = if v6 { remote } else { SocketAddr::new(remote.ip().to_canonical(), remote.port()) };
+    let mut control = ControlBuffer::new();
+    if let Some(Source { address, interface }) = source {
+        let address: IpAddr = address.to_canonical();
+        // One of the other family can only be stale.
+        if address.is_ipv6() == v6 {
+            control.push_source(Source { address, interface });
+        }
+    }
+    if transmit.ds != 0 {
+        control.push_ds(transmit.ds, v6);
+    }
+    if bytes.len() > transmit.segment_len {
+        // Two segments at least fit in a message, so that one is shorter than 32 KiB.
+        control.push_segment_len(transmit.segment_len as u16);
+    }
+    Outgoing { to: SocketName::new(to), control, bytes }
+}
+
+fn open_v4(mark: u32) -> io::Result<OwnedFd> {
+    let socket = open(AddressFamily::INET, mark)?;
+    sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
+    sockopt::set_ip_recvtos(&socket, true)?;
+    sys::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+    Ok(socket)
+}
+
+fn open_v6(mark: u32) -> io::Result<OwnedFd> {
+    let socket = open(AddressFamily::INET6, mark)?;
+    sockopt::set_ipv6_v6only(&socket, true)?;
+    sockopt::set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DONT)?;
+    sockopt::set_ipv6_recvtclass(&socket, true)?;
+    sys::set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+    Ok(socket)
+}
+
+fn open(family: AddressFamily, mark: u32) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))?;
+    // As large as allowed; a smaller buffer loses packets in bursts, and is no reason not to start.
+    let _ = sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER_LEN)
+        .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, BUFFER_LEN));
+    let _ = sockopt::set_socket_send_buffer_size_force(&socket, BUFFER_LEN)
+        .or_else(|_| sockopt::set_socket_send_buffer_size(&socket, BUFFER_LEN));
+    if mark != 0 {
+        set_mark(&socket, mark)?;
+    }
+    Ok(socket)
+}
+
+fn set_mark(socket: &OwnedFd, mark: u32) -> io::Result<()> {
+    sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_MARK, mark.cast_signed())
+}
+
+/// IPv6 is not compiled in or disabled at boot (EAFNOSUPPORT), or disabled on all interfaces (EADDRNOTAVAIL).
+fn is_without_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+/// Only errors that say the call itself was wrong are reported: reception goes on after any other.
+fn is_transient(error: &io::Error) -> bool {
+    !matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL))
+}
+
+fn wait_writable(socket: &OwnedFd) {
+    let mut fds = [PollFd::new(socket, PollFlags::OUT)];
+    // Whatever comes out of it, the next attempt to send tells.
+    let _ = rustix::event::poll(&mut fds, Some(&SEND_PATIENCE));
+}
+
+const ECN_MASK: u8 = 0b11;
+/// Bytes. At 10 Gbit/s what comes in within 6 ms.
+const BUFFER_LEN: usize = 7 << 20;
+const RANDOM_PORT_ATTEMPTS: u32 = 100;
+/// How long a full send buffer is waited for.
+const SEND_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+const _: () = assert!(MAX_UDP_BATCH <= sys::MAX_RECEIVE);

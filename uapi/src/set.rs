@@ -1,0 +1,60 @@
+//! What a `set` asks for, as one value: it is parsed whole before any of it acts.
+//!
+//! Not here: the text (see `request`) and how it is applied.
+
+use std::net::SocketAddr;
+
+use crate::allowed_ip::AllowedIpChange;
+use crate::key::{PublicKey, SecretKey};
+
+/// A change of a device. `None` leaves things as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Set {
+    /// The new private key; all zero removes it.
+    pub private_key: Option<SecretKey>,
+    /// The new UDP port; 0 lets the device choose.
+    pub listen_port: Option<u16>,
+    /// The new firewall mark; 0 removes it.
+    pub fwmark: Option<u32>,
+    /// Whether peers that this message does not name go.
+    pub replace_peers: bool,
+    /// Changes of peers, in the order of the message. A key may come twice; then they act one after the other.
+    pub peers: Vec<PeerSet>,
+}
+
+/// A change of one peer, made if it does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerSet {
+    /// Which peer.
+    pub public_key: PublicKey,
+    /// Remove the peer; every other change is then without effect. No error if it does not exist.
+    pub remove: bool,
+    /// Do nothing if the peer does not exist.
+    pub update_only: bool,
+    /// The new preshared key; all zero removes it.
+    pub preshared_key: Option<SecretKey>,
+    /// The new endpoint.
+    pub endpoint: Option<SocketAddr>,
+    /// The new interval of persistent keepalives, in seconds; 0 turns them off.
+    pub persistent_keepalive: Option<u16>,
+    /// Whether networks that this message does not name go.
+    pub replace_allowed_ips: bool,
+    /// Changes of allowed IPs, in order.
+    pub allowed_ips: Vec<AllowedIpChange>,
+}
+
+impl PeerSet {
+    /// Names a peer and changes nothing about it.
+    pub const fn new(public_key: PublicKey) -> Self {
+        Self {
+            public_key,
+            remove: false,
+            update_only: false,
+            preshared_key: None,
+            endpoint: None,
+            persistent_keepalive: None,
+            replace_allowed_ips: false,
+            allowed_ips: Vec::new(),
+        }
+    }
+}
