@@ -130,6 +130,32 @@ fn a_panic_in_a_thread_ends_the_device_in_order() {
 }
 
 #[test]
+fn a_panic_in_a_worker_ends_the_device_in_order() {
+    let world = Arc::new(World::new(3));
+    world.shake();
+    let from = world.nodes[0].outer;
+    world.internet.set_carrier(move |train, arrivals| {
+        let in_worker = std::thread::current().name().is_some_and(|name| name.starts_with("worker"));
+        assert!(train.from != from || !in_worker, "this panic belongs to the test");
+        arrivals.push(train);
+    });
+    let flow = world.flow4(0);
+    let packets: Vec<_> = (0..1_000).map(|n| flow.numbered(n, 1_000)).collect();
+    // Until a worker is the one who sends.
+    for _ in 0..100 {
+        if !world.nodes[0].ends.entries().is_empty() {
+            break;
+        }
+        world.nodes[0].tun().inject_all(packets.iter().map(Vec::as_slice));
+        world.nodes[0].tun().wait_read(PATIENCE);
+    }
+    let ends = world.nodes[0].ends.wait("the end", |ends| !ends.is_empty()).clone();
+    assert!(matches!(&ends[0], End::ThreadFailed(name) if name.starts_with("worker")), "{ends:?}");
+    within_patience("the threads to end", &world, |world| world.nodes[0].stop());
+    within_patience("the device to go down", &world, |world| config::down(&world.nodes[0].device));
+}
+
+#[test]
 fn a_panic_in_a_handshake_ends_the_device_in_order() {
     let world = Arc::new(World::new(1));
     let armed = Arc::new(AtomicBool::new(true));

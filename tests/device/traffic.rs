@@ -1,12 +1,13 @@
 //! Packets go through: whole, in order, merged where they may be.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rvpn::dataplane::offload::Segmentation;
-use rvpn::platform::fake::Written;
+use rvpn::platform::fake::{Train, Written};
 
 use crate::packets::{numbers, payloads};
-use crate::world::World;
+use crate::world::{Log, World};
 
 #[test]
 fn pings_pass_both_ways_over_either_family() {
@@ -142,6 +143,56 @@ fn order_is_kept_both_ways_at_once() {
             });
         }
     });
+}
+
+#[test]
+fn order_is_kept_over_a_change_of_keys_within_a_train() {
+    let world = World::new(1);
+    // Up to an age of 115 s, both talking, so that no timer has a reason to go off.
+    for _ in 0..23 {
+        world.shake();
+        world.clock.advance(Duration::from_secs(5));
+    }
+    world.shake();
+    let data = Arc::new(Log::new());
+    let held = Arc::clone(&data);
+    let from = world.nodes[0].outer;
+    world.internet.set_carrier(move |train, arrivals| {
+        if train.from == from && train.bytes[0] == 4 && train.segment_len > 32 {
+            train.split().for_each(|datagram| held.push(datagram));
+        } else {
+            arrivals.push(train);
+        }
+    });
+    let flow = world.flow4(0);
+    for number in 0..10 {
+        world.nodes[0].tun().inject(&flow.numbered(number, 100));
+    }
+    drop(data.wait("packets under the old key", |trains| trains.len() == 10));
+    // The next packet asks for a new key, and is the last one under the old.
+    world.clock.advance(Duration::from_secs(6));
+    world.nodes[0].tun().inject(&flow.numbered(10, 100));
+    // More packets, until ten of them are under the new key.
+    let receiver = |train: &Train| train.bytes[4..8].to_vec();
+    let mut count = 11;
+    loop {
+        let trains = data.wait("the packet", |trains| trains.len() == count);
+        let old = receiver(&trains[0]);
+        if trains.iter().filter(|train| receiver(train) != old).count() == 10 {
+            break;
+        }
+        drop(trains);
+        assert!(count < 10_000, "no new key");
+        world.nodes[0].tun().inject(&flow.numbered(count as u64, 100));
+        count += 1;
+    }
+    world.internet.clear_carrier();
+    let first = data.entries()[0].clone();
+    for trains in data.entries().chunks(64) {
+        let bytes = trains.iter().flat_map(|train| train.bytes.clone()).collect();
+        world.internet.deliver(&Train { bytes, ..first.clone() });
+    }
+    assert_eq!(world.nodes[1].receive(count), (0..count as u64).collect::<Vec<_>>());
 }
 
 #[test]

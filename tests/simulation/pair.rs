@@ -270,11 +270,7 @@ impl Pair {
                 panic!("[12] node {n} answered the attacker with {} bytes", train.bytes.len());
             }
             self.watch.sent(n, self.now, &train);
-            if self.trace {
-                let since = self.now.as_nanos() as f64 / 1e9;
-                let kinds: Vec<_> = train.payloads().map(|message| (message[0], message.len())).collect();
-                eprintln!("{since:.3} node {n} -> {} {kinds:?}", train.to);
-            }
+            self.say(n, &train);
             if n == 0
                 && let Some(nat) = &mut self.nat
             {
@@ -286,6 +282,16 @@ impl Pair {
             self.links[n].send(self.now, &train);
         }
         any
+    }
+}
+
+impl Pair {
+    #[expect(clippy::print_stderr, reason = "asked for by whoever looks into a failing seed")]
+    fn say(&self, n: usize, train: &Train) {
+        if self.trace {
+            let kinds: Vec<_> = train.payloads().map(|message| (message[0], message.len())).collect();
+            eprintln!("{:.3} node {n} -> {} {kinds:?}", self.now.as_nanos() as f64 / 1e9, train.to);
+        }
     }
 }
 
