@@ -125,6 +125,24 @@ fn a_handshake_message_that_is_being_sent_is_waited_for_before_a_peer_is_gone() 
 }
 
 #[test]
+fn an_interface_that_went_down_has_given_its_port_back() {
+    let world = World::new(1);
+    let (entered, sending) = mpsc::channel();
+    let (is_up, went_up) = mpsc::channel::<()>();
+    world.internet.set_carrier(move |_, _| {
+        let _ = entered.send(());
+        // As above: who waits for the send has to be let go.
+        let _ = went_up.recv_timeout(Duration::from_millis(300));
+    });
+    world.nodes[0].tun().inject(&world.flow4(0).echo(false, 1));
+    sending.recv_timeout(PATIENCE).expect("an initiation is sent");
+    world.nodes[0].device.down();
+    let result = world.nodes[0].device.up();
+    drop(is_up);
+    assert!(result.is_ok(), "{result:?}");
+}
+
+#[test]
 fn a_packet_never_goes_to_another_peer_than_its_route_says() {
     // A peer is removed and another one takes its place while a packet is on its way from its route to its peer.
     let world = World::new(1);
