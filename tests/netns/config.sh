@@ -46,9 +46,9 @@ reaches_all
 if is_rvpn "$IMPL"; then
     step "syncconf with the same file loses no packet"
     before=$(handshake_of wg1 "$pub2")
-    start_pinging n1 192.168.241.2
-    for _ in {1..20}; do wg syncconf wg1 "$world/saved.conf"; done
-    stop_pinging "20 x syncconf with the same file"
+    start_pinging e1 192.168.241.2
+    for _ in {1..200}; do wg syncconf wg1 "$world/saved.conf"; done
+    stop_pinging "200 x syncconf with the same file"
     expect "time of the latest handshake after syncconf" "$(handshake_of wg1 "$pub2")" "$before"
 fi
 

@@ -63,8 +63,9 @@ isolate() {
 tidy_up() {
     local status=$? pid
     trap - ERR EXIT
-    trap '' INT TERM HUP
-    if ((status != 0 && status != 77)); then show_logs; fi
+    trap '' INT TERM HUP PIPE
+    set +e
+    case $status in 0 | 77 | 130 | 143) ;; *) show_logs ;; esac
     for pid in $(world_pids); do kill -TERM "$pid" 2>/dev/null || true; done
     for _ in {1..40}; do
         [[ -n $(world_pids) ]] || break
@@ -96,6 +97,13 @@ n1() { nsenter --net=/run/netns/e1 -- "$@"; }
 n2() { nsenter --net=/run/netns/e2 -- "$@"; }
 ip1() { ip -n e1 "$@"; }
 ip2() { ip -n e2 "$@"; }
+
+# Becomes a command in a namespace ("" is the middle), so that `$!` of the background job is the command itself.
+exec_in() {
+    local namespace=$1
+    shift
+    if [[ -n $namespace ]]; then exec nsenter --net="/run/netns/$namespace" -- "$@"; else exec "$@"; fi
+}
 
 # A cable between the ends: 10.0.0.1 and fd00:aa::1 in e1, 10.0.0.2 and fd00:aa::2 in e2.
 link_ends() {
@@ -166,15 +174,14 @@ refuse() {
 
 # --- daemons ---------------------------------------------------------------------------------------------------------
 
-# Starts a daemon in the foreground of a background job: start_daemon IFNAME [PROGRAM [PREFIX...]]
+# Starts a daemon as a background job: start_daemon IFNAME [PROGRAM [NAMESPACE]], by default IMPL in the middle.
 # Its process is pid_of[IFNAME], its log $world/IFNAME.log.
 declare -A pid_of
 start_daemon() {
     local name=$1 program=${2:-$IMPL}
-    shift $(($# < 2 ? $# : 2))
     local arguments=(-f "$name")
     [[ ${program##*/} != boringtun-cli ]] || arguments=(--foreground --disable-drop-privileges --verbosity info "$name")
-    LOG_LEVEL=verbose "$@" "$program" "${arguments[@]}" >"$world/$name.log" 2>&1 9>&- </dev/null &
+    LOG_LEVEL=verbose exec_in "${3:-}" "$program" "${arguments[@]}" >"$world/$name.log" 2>&1 9>&- </dev/null &
     pid_of[$name]=$!
     within 5 "the socket of $name answers" answers "$name"
 }
@@ -198,11 +205,12 @@ make_keys() {
     pub1=$(wg pubkey <<<"$key1") pub2=$(wg pubkey <<<"$key2")
 }
 
-# Gives devices NAME1 (port 1) and NAME2 (port 2) keys, a pre-shared key and each other as peers, without endpoints.
+# Gives devices wg1 (port 1) and wg2 (port 2) keys, a pre-shared key and each other as peers, without endpoints.
+# configure_pair [NAME1 NAME2 PORT1 PORT2 [endpoint ADDRESS]]: the last two words are for the peer of NAME1.
 configure_pair() {
     local name1=${1:-wg1} name2=${2:-wg2} port1=${3:-1} port2=${4:-2}
     wg set "$name1" private-key <(echo "$key1") listen-port "$port1" \
-        peer "$pub2" preshared-key <(echo "$psk") allowed-ips 192.168.241.2/32,fd00::2/128
+        peer "$pub2" preshared-key <(echo "$psk") allowed-ips 192.168.241.2/32,fd00::2/128 "${@:5}"
     wg set "$name2" private-key <(echo "$key2") listen-port "$port2" \
         peer "$pub1" preshared-key <(echo "$psk") allowed-ips 192.168.241.1/32,fd00::1/128
 }
@@ -247,9 +255,9 @@ reaches_all() {
     reaches n2 fd00::1
 }
 
-# Starts a ping every 10 ms in the background: start_pinging n1 192.168.241.2; end it with `stop_pinging`.
+# Starts a ping every 10 ms in the background: start_pinging NAMESPACE ADDRESS; end it with `stop_pinging`.
 start_pinging() {
-    "$1" ping -n -i 0.01 -W 1 "$2" >"$world/ping.log" 2>&1 9>&- &
+    exec_in "$1" ping -n -i 0.01 -W 1 "$2" >"$world/ping.log" 2>&1 9>&- &
     pinger=$!
     within 2 "the background ping runs" grep -q 'icmp_seq=20 ' "$world/ping.log"
 }
@@ -272,10 +280,12 @@ stop_pinging() {
 stream() {
     local server=$1 client=$2 address=$3 seconds=$4
     shift 4
-    "$server" iperf3 -s -1 -B "$address" >"$world/iperf3-server.log" 2>&1 9>&- </dev/null &
+    "$server" timeout $((seconds + 15)) iperf3 -s -1 -B "$address" >"$world/iperf3-server.log" 2>&1 9>&- </dev/null &
     local server_pid=$!
     within 3 "iperf3 listens" listens "$server" 5201
-    "$client" timeout $((seconds + 10)) iperf3 -c "$address" -t "$seconds" -f m "$@" >"$world/iperf3.log" 2>&1 9>&- </dev/null ||
+    # In the background and waited for, so that an interrupt is acted on at once.
+    "$client" timeout $((seconds + 10)) iperf3 -c "$address" -t "$seconds" -f m "$@" >"$world/iperf3.log" 2>&1 9>&- </dev/null &
+    wait $! ||
         fail "iperf3 to $address $*: $(tail -n 2 "$world/iperf3.log")"
     wait "$server_pid" || true
     awk '/receiver/ { for (i = 2; i <= NF; i++) if ($i == "Mbits/sec") print $(i - 1) }' "$world/iperf3.log"

@@ -18,7 +18,7 @@ awk '{
     printf "%s 10.%d.%d.%d/32\n%s fd07::%x/128\n", $1, a, b, c, $1, NR
 }' "$world/keys" | sort >"$world/expected"
 
-start_pinging n1 192.168.241.2
+start_pinging e1 192.168.241.2
 started=$(now_ms)
 wg addconf wg1 "$world/many.conf"
 set_ms=$(($(now_ms) - started))
@@ -37,7 +37,7 @@ cmp "$world/expected" "$world/found" || fail "what is read back is not what was 
 
 if is_rvpn "$IMPL"; then
     wg showconf wg1 >"$world/all.conf"
-    start_pinging n1 192.168.241.2
+    start_pinging e1 192.168.241.2
     wg syncconf wg1 "$world/all.conf"
     stop_pinging "while $peers unchanged peers are synchronised"
 fi

@@ -5,25 +5,28 @@ isolate "$@"
 
 link_ends
 make_keys
-start_daemon wg1 "$IMPL" n1
-start_daemon wg2 "$PEER" n2
+start_daemon wg1 "$IMPL" e1
+start_daemon wg2 "$PEER" e2
 configure_pair
 up e1 wg1 1
 up e2 wg2 2
 
-step "not overly sticky: the source address is removed, another remains"
-endpoint wg1 "$pub2" 10.0.0.2:2
-reaches n1 192.168.241.2
-ip1 addr add 10.0.0.10/24 dev veth1
-ip1 addr del 10.0.0.1/24 dev veth1
-# Removing the first address of a network takes its secondary ones along, unless they are to be promoted.
-ip1 addr replace 10.0.0.10/24 dev veth1
-reaches n1 192.168.241.2
-endpoint wg1 "$pub2" "[fd00:aa::2]:2"
-reaches n1 192.168.241.2
-ip1 addr add fd00:aa::10/96 dev veth1 nodad
-ip1 addr del fd00:aa::1/96 dev veth1
-reaches n1 192.168.241.2
+# wireguard-go keeps the dead address until the next handshake.
+if is_rvpn "$IMPL"; then
+    step "not overly sticky: the source address is removed, another remains"
+    endpoint wg1 "$pub2" 10.0.0.2:2
+    reaches n1 192.168.241.2
+    ip1 addr add 10.0.0.10/24 dev veth1
+    ip1 addr del 10.0.0.1/24 dev veth1
+    # Removing the first address of a network takes its secondary ones along, unless they are to be promoted.
+    ip1 addr replace 10.0.0.10/24 dev veth1
+    reaches n1 192.168.241.2
+    endpoint wg1 "$pub2" "[fd00:aa::2]:2"
+    reaches n1 192.168.241.2
+    ip1 addr add fd00:aa::10/96 dev veth1 nodad
+    ip1 addr del fd00:aa::1/96 dev veth1
+    reaches n1 192.168.241.2
+fi
 
 step "an answer comes from the address that was contacted"
 ip1 addr flush dev veth1
