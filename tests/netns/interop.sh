@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+#
 # Two implementations, each in both roles: sourced by interop_*.sh, which set OTHER. Not a case of its own.
 #
 # Times of handshakes are read from IMPL alone: boringtun shows ages where times belong.

@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+#
 # Shared by every case: a world of its own, two ends, daemons, conditions with deadlines. Sourced, not run.
 #
 # A case lives in a mount and a network namespace of its own (`isolate`), with an empty /run: names, sockets and
@@ -176,19 +178,21 @@ refuse() {
 
 # Starts a daemon as a background job: start_daemon IFNAME [PROGRAM [NAMESPACE]], by default IMPL in the middle.
 # Its process is pid_of[IFNAME], its log $world/IFNAME.log.
-declare -A pid_of
+declare -A pid_of program_of
 start_daemon() {
     local name=$1 program=${2:-$IMPL}
     local arguments=(-f "$name")
     [[ ${program##*/} != boringtun-cli ]] || arguments=(--foreground --disable-drop-privileges --verbosity info "$name")
     LOG_LEVEL=verbose exec_in "${3:-}" "$program" "${arguments[@]}" >"$world/$name.log" 2>&1 9>&- </dev/null &
-    pid_of[$name]=$!
+    pid_of[$name]=$! program_of[$name]=$program
     within 5 "the socket of $name answers" answers "$name"
 }
 
 # True once device $1 can be configured; fails at once if its process ended before.
 answers() {
     alive "${pid_of[$1]}" || fail "the daemon of $1 ended before it was ready"
+    # `wg` deletes a socket that is bound but does not listen yet; ours is in place only when it listens.
+    is_rvpn "${program_of[$1]-$IMPL}" || [[ $(ss -Hxl) == *"$(socket_of "$1") "* ]] || return
     wg show "$1"
 }
 
