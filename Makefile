@@ -21,7 +21,7 @@ help: ## this list
 run: ## see a tunnel work between two network namespaces of this machine, then tidy up
 	@$(NEEDS) run
 	@$(MAKE) --no-print-directory -s build
-	@tests/netns/demo.sh
+	@IMPL=$(abspath $(BINARY)) tests/netns/demo.sh
 
 test: ## everything a change must pass
 	@$(NEEDS) test
@@ -30,8 +30,8 @@ test: ## everything a change must pass
 check: fmt clippy ## the quick part of it: format, lints, unit tests
 	$(CARGO) test --quiet --workspace
 
-netns: build ## the tests in network namespaces; CASE=basic runs one, CASE="a b" some
-	@IMPL=$(abspath $(BINARY)) tests/netns/run $(CASE)
+netns: build ## the tests in network namespaces; CASE=basic runs one
+	@IMPL="$${IMPL:-$(abspath $(BINARY))}" tests/netns/run $(CASE)
 
 install: build ## to PREFIX (/usr/local), below DESTDIR
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/rvpn
