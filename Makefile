@@ -13,7 +13,7 @@ PURE := --no-default-features --features pure-rust
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
 NEEDS := scripts/needs
 
-.PHONY: help run test check netns install uninstall build fmt clippy unit layers loom docs deny
+.PHONY: help run test check netns install uninstall build fmt clippy unit docs deny
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,7 +25,7 @@ run: ## see a tunnel work between two network namespaces of this machine, then t
 
 test: ## everything a change must pass
 	@$(NEEDS) test
-	@$(MAKE) --no-print-directory fmt clippy unit loom docs deny build netns
+	@$(MAKE) --no-print-directory fmt clippy unit docs deny build netns
 
 check: fmt clippy ## the quick part of it: format, lints, unit tests
 	$(CARGO) test --quiet --workspace
@@ -52,9 +52,6 @@ clippy: ## lints, with either set of primitives
 unit: ## unit and integration tests, with either set of primitives
 	$(CARGO) test --quiet --locked --workspace
 	$(CARGO) test --quiet --locked --workspace $(PURE)
-
-loom: ## the ordered queue under every interleaving
-	$(CARGO) test --quiet --locked --release --test loom_queue
 
 docs: ## the documentation builds without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps --document-private-items

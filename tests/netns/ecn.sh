@@ -29,7 +29,8 @@ table inet outer {
     }
 }
 NFT
-count() { nft -j list counter inet outer "$1" | grep -o '"packets": [0-9]*' | grep -o '[0-9]*'; }
+packets() { grep -o '"packets": [0-9]*' | grep -o '[0-9]*'; }
+count() { nft -j list counter inet outer "$1" | packets; }
 
 for outside in 127.0.0.1 "[::1]"; do
     step "outside over $outside"
@@ -56,9 +57,10 @@ done
 step "congestion met outside is told inside"
 nft -f - <<'NFT'
 table inet congested {
+    counter marked {}
     chain out {
-        type route hook output priority 0
-        udp dport 2 ip6 ecn ect0 ip6 ecn set ce
+        type route hook output priority 10
+        udp dport 2 ip6 ecn ect0 counter name marked ip6 ecn set ce
     }
 }
 NFT
@@ -74,6 +76,7 @@ table inet inner {
 }
 NFT
 n1 ping -n -q -c 3 -i 0.05 -W 1 -Q 0x02 192.168.241.2 >/dev/null
-inner() { n2 nft -j list counter inet inner "$1" | grep -o '"packets": [0-9]*' | grep -o '[0-9]*'; }
+inner() { n2 nft -j list counter inet inner "$1" | packets; }
+expect "outer packets marked on the way" "$(nft -j list counter inet congested marked | packets)" 3
 expect "inner packets with CE" "$(inner ce)" 3
 expect "inner packets left at ECT(0)" "$(inner ect0)" 0
