@@ -1,0 +1,275 @@
+//! Configuration while packets fly.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use rvpn::dataplane::configure::{Change, PeerChange};
+use rvpn::dataplane::stats::Drop;
+use rvpn::platform::fake::PATIENCE;
+use rvpn::proto::keys::PresharedKey;
+
+use crate::config::{self, Keys};
+use crate::packets::{Flow, is_unreachable};
+use crate::world::{Log, Node, World};
+
+/// Injects numbered packets out of node `from` until `stop`, in bursts that are read before the next.
+fn pump(world: &World, from: usize, stop: &AtomicBool) {
+    let flow = world.flow4(from);
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let packets: Vec<_> = (number..number + 64).map(|n| flow.numbered(n, 200)).collect();
+        number += 64;
+        world.nodes[from].tun().inject_all(packets.iter().map(Vec::as_slice));
+        world.nodes[from].tun().wait_read(PATIENCE);
+    }
+}
+
+/// Runs `action` while packets go both ways.
+fn under_load(world: &World, action: impl FnOnce()) {
+    /// Ends the pumps also if `action` panics, which the scope would otherwise wait for.
+    struct Stop<'a>(&'a AtomicBool);
+    impl std::ops::Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stopper = Stop(&stop);
+        for from in [0, 1] {
+            let stop = &stop;
+            scope.spawn(move || pump(world, from, stop));
+        }
+        action();
+        drop(stopper);
+    });
+}
+
+#[test]
+fn after_a_peer_is_removed_nothing_more_leaves_or_arrives() {
+    for _ in 0..10 {
+        let world = World::new(4);
+        world.shake();
+        let removed = Arc::new(AtomicBool::new(false));
+        let late = Arc::new(AtomicUsize::new(0));
+        let (from, flag, count) = (world.nodes[0].outer, Arc::clone(&removed), Arc::clone(&late));
+        world.internet.set_carrier(move |train, arrivals| {
+            if train.from == from && flag.load(Ordering::SeqCst) {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            arrivals.push(train);
+        });
+        under_load(&world, || {
+            assert!(!world.nodes[0].tun().wait_written(500, PATIENCE).is_empty());
+            config::remove_peers(&world.nodes[0].device);
+            removed.store(true, Ordering::SeqCst);
+            world.nodes[0].tun().take_written();
+        });
+        world.drain_tun(0);
+        assert_eq!(late.load(Ordering::SeqCst), 0, "datagrams left after the peer was removed");
+        let arrived = world.nodes[0].tun().take_written();
+        let arrived = arrived.iter().filter(|written| !is_unreachable(written)).count();
+        assert_eq!(arrived, 0, "packets were delivered after the peer was removed");
+    }
+}
+
+#[test]
+fn after_down_nothing_more_leaves_or_arrives() {
+    for _ in 0..10 {
+        let world = World::new(4);
+        world.shake();
+        let is_down = Arc::new(AtomicBool::new(false));
+        let late = Arc::new(AtomicUsize::new(0));
+        let (from, flag, count) = (world.nodes[0].outer, Arc::clone(&is_down), Arc::clone(&late));
+        world.internet.set_carrier(move |train, arrivals| {
+            if train.from == from && flag.load(Ordering::SeqCst) {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            arrivals.push(train);
+        });
+        under_load(&world, || {
+            assert!(!world.nodes[0].tun().wait_written(500, PATIENCE).is_empty());
+            config::down(&world.nodes[0].device);
+            is_down.store(true, Ordering::SeqCst);
+            world.nodes[0].tun().take_written();
+        });
+        assert!(world.nodes[0].tun().wait_read(PATIENCE));
+        assert_eq!(late.load(Ordering::SeqCst), 0, "datagrams left after the interface went down");
+        assert!(world.nodes[0].tun().take_written().is_empty(), "packets were delivered after it went down");
+    }
+}
+
+#[test]
+fn a_handshake_message_that_is_being_sent_is_waited_for_before_a_peer_is_gone() {
+    let world = World::new(1);
+    let (entered, sending) = mpsc::channel();
+    let (removed, gone) = mpsc::channel();
+    let order = Arc::new(Log::new());
+    let seen = Arc::clone(&order);
+    world.internet.set_carrier(move |train, _| {
+        if train.bytes[0] == 1 {
+            entered.send(()).expect("the test waits");
+            // A device that does not wait has its peer removed by now; one that does has to be let go.
+            let _ = gone.recv_timeout(Duration::from_millis(300));
+            seen.push("the initiation left");
+        }
+    });
+    world.nodes[0].tun().inject(&world.flow4(0).echo(false, 1));
+    sending.recv_timeout(PATIENCE).expect("an initiation is sent");
+    config::remove_peers(&world.nodes[0].device);
+    order.push("the peer was removed");
+    let _ = removed.send(());
+    drop(order.wait("both", |events| events.len() == 2));
+    assert_eq!(*order.entries(), ["the initiation left", "the peer was removed"]);
+}
+
+#[test]
+fn a_packet_never_goes_to_another_peer_than_its_route_says() {
+    // A peer is removed and another one takes its place while a packet is on its way from its route to its peer.
+    let world = World::new(1);
+    let stranger = Keys::of_node(7);
+    let (node, other) = (&world.nodes[0], &world.nodes[1]);
+    let (entered, writing) = mpsc::channel();
+    let (changed, go_on) = mpsc::channel::<()>();
+    node.tun().set_watcher(move |_| {
+        let _ = entered.send(());
+        let _ = go_on.recv_timeout(PATIENCE);
+    });
+    let sent = world.hold();
+    // The second packet has no route: that is reported after all routes are known, and before anything is sent.
+    let packets = [world.flow4(0).echo(false, 1), Flow::new("10.0.0.1", "203.0.113.99").udp(b"nobody carries this")];
+    node.tun().inject_all(packets.iter().map(Vec::as_slice));
+    writing.recv_timeout(PATIENCE).expect("the report");
+    config::remove_peers(&node.device);
+    config::add_peer(&node.device, stranger.public, Some(other.outer), &["10.0.0.7".parse().expect("an address")]);
+    // No more waiting in the watcher.
+    drop(changed);
+    world.drain_tun(0);
+    // The stranger's own packet comes later, and is then the first reason to talk to him.
+    assert!(sent.entries().is_empty(), "a packet was staged for a peer that does not own its destination");
+    world.internet.set_carrier({
+        let sent = Arc::clone(&sent);
+        move |train, _| sent.push(train)
+    });
+    node.tun().inject(&Flow::new("10.0.0.1", "10.0.0.7").echo(false, 2));
+    drop(sent.wait("an initiation to the stranger", |trains| !trains.is_empty()));
+    assert_eq!(node.device.stats().drops(Drop::Overtaken), 1);
+}
+
+#[test]
+fn nothing_prints_a_secret() {
+    let world = World::new(1);
+    let (node, other) = (&world.nodes[0], &world.nodes[1]);
+    let preshared = [0xa7; 32];
+    config::set_preshared_key(&node.device, other.keys.public, preshared);
+    let change = Change {
+        private_key: Some(Some(node.keys.private.clone())),
+        peers: vec![PeerChange {
+            preshared_key: Some(PresharedKey::new(preshared)),
+            ..PeerChange::new(other.keys.public)
+        }],
+        ..Change::default()
+    };
+    let snapshot = node.device.snapshot();
+    let printed =
+        [format!("{change:?}"), format!("{change:#?}"), format!("{snapshot:?}"), format!("{snapshot:#?}")].concat();
+    // Node 0's private key is 0x40 repeated.
+    for secret in ["a7a7", "A7A7", "167, 167", "167,\n", "p6en", "4040", "64, 64", "64,\n", "QEBA"] {
+        assert!(!printed.contains(secret), "{secret:?} in {printed}");
+    }
+    assert!(printed.contains("redacted"));
+}
+
+#[test]
+fn replacing_the_same_configuration_loses_no_packet() {
+    let world = World::new(2);
+    world.shake();
+    let done = AtomicBool::new(false);
+    let storms = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for (node, other) in [(&world.nodes[0], &world.nodes[1]), (&world.nodes[1], &world.nodes[0])] {
+                    config::replace_same(&node.device, other.keys.public, &other.inner);
+                }
+                storms.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let flow = world.flow4(0);
+        let mut ok = true;
+        for first in (0..10_000).step_by(100) {
+            let packets: Vec<_> = (first..first + 100).map(|n| flow.numbered(n, 300)).collect();
+            world.nodes[0].tun().inject_all(packets.iter().map(Vec::as_slice));
+            ok = world.nodes[1].receive(100).into_iter().eq(first..first + 100);
+            if !ok {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(ok, "every packet arrives, in order");
+    });
+    assert!(storms.load(Ordering::Relaxed) > 10, "there was a storm");
+}
+
+#[test]
+fn a_storm_of_changes_under_load_leaves_a_tunnel_that_works() {
+    let world = World::new(4);
+    world.shake();
+    under_load(&world, || {
+        for round in 0..200_u64 {
+            let [node, other] = [0, 1].map(|n| &world.nodes[(round as usize + n) % 2]);
+            match round % 6 {
+                0 => {
+                    config::remove_peers(&node.device);
+                    config::add_peer(&node.device, other.keys.public, Some(other.outer), &other.inner);
+                }
+                1 => config::set_keepalive(&node.device, other.keys.public, (round % 30) as u16),
+                2 => config::set_up(&node.device, &node.keys, node.outer.port()),
+                3 => config::remove_allowed_ips(&node.device, other.keys.public),
+                4 => config::add_peer(&node.device, other.keys.public, Some(other.outer), &other.inner),
+                _ => {
+                    config::set_up(&node.device, &node.keys, 51_821);
+                    config::set_up(&node.device, &node.keys, node.outer.port());
+                }
+            }
+            world.clock.advance(Duration::from_millis(7));
+        }
+        for (node, other) in [(&world.nodes[0], &world.nodes[1]), (&world.nodes[1], &world.nodes[0])] {
+            config::add_peer(&node.device, other.keys.public, Some(other.outer), &other.inner);
+        }
+    });
+    works_again(&world);
+}
+
+#[test]
+fn an_interface_survives_going_up_and_down_under_load() {
+    let world = World::new(4);
+    for _ in 0..10 {
+        under_load(&world, || {
+            for round in 0..50 {
+                let node: &Node = &world.nodes[round % 2];
+                config::down(&node.device);
+                world.clock.advance(Duration::from_millis(30));
+                config::up(&node.device);
+            }
+        });
+        works_again(&world);
+    }
+}
+
+/// After whatever happened, packets pass both ways, within a few attempts at a handshake.
+fn works_again(world: &World) {
+    for n in [0, 1] {
+        world.drain_tun(n);
+    }
+    for (from, to) in [(0, 1), (1, 0)] {
+        const MARK: u64 = 1 << 40;
+        world.nodes[from].tun().inject(&world.flow4(from).echo(false, MARK));
+        assert!(world.passes_in_time(to, MARK, Duration::from_secs(30)), "no packet passes out of node {from}");
+    }
+    for node in &world.nodes {
+        assert!(node.ends.entries().is_empty());
+        node.tun().take_written();
+    }
+}

@@ -1,0 +1,156 @@
+//! What the operating system refuses, after it has worked, costs no packet.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+use rvpn::dataplane::workers::End;
+use rvpn::platform::fake::PATIENCE;
+
+use crate::config;
+use crate::packets::payloads;
+use crate::world::World;
+
+/// EINVAL and EIO, as `std::io::Error::raw_os_error` knows them.
+const INVALID: i32 = 22;
+const IO: i32 = 5;
+const NO_BUFFERS: i32 = 105;
+const ADDRESS_NOT_AVAILABLE: i32 = 99;
+const NETWORK_UNREACHABLE: i32 = 101;
+
+/// Sends a stream of `len` bytes as one super-packet from node 0 and expects all of it at node 1.
+fn stream(world: &World, len: usize) {
+    let payload: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+    let (packet, offload) = world.flow4(0).tcp_super(1, &payload, 1_360);
+    world.nodes[0].tun().inject_offloaded(&packet, offload);
+    let mut received = Vec::new();
+    while received.len() < len {
+        let written = world.nodes[1].tun().wait_written(1, PATIENCE);
+        assert!(!written.is_empty(), "{} of {len} bytes arrived", received.len());
+        received.extend(payloads(&written).concat());
+    }
+    assert!(received == payload, "the stream arrives whole and in order");
+}
+
+#[test]
+fn a_tun_that_refuses_merged_writes_costs_no_packet() {
+    for errno in [INVALID, IO] {
+        let world = World::new(1);
+        world.shake();
+        stream(&world, 30_000);
+        let tun = world.nodes[1].tun();
+        tun.refuse_merged(Some(errno));
+        stream(&world, 30_000);
+        let refused = tun.refused();
+        assert!(refused > 0, "the refusal was met");
+        stream(&world, 30_000);
+        if errno == INVALID {
+            assert_eq!(tun.refused(), refused, "what was refused is not tried again");
+            assert!(!world.nodes[1].device.offloads().classes().tcp4);
+            assert!(world.nodes[1].device.offloads().classes().udp6, "other classes stay");
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_refuses_trains_costs_no_packet() {
+    for errno in [INVALID, IO] {
+        let world = World::new(1);
+        world.shake();
+        stream(&world, 30_000);
+        world.nodes[0].host.refuse_trains(Some(errno));
+        stream(&world, 30_000);
+        assert!(!world.nodes[0].device.offloads().sends_trains());
+        let sent = world.record();
+        stream(&world, 30_000);
+        assert!(sent.entries().iter().all(|train| train.payloads().count() == 1), "not tried again");
+    }
+}
+
+#[test]
+fn a_socket_without_trains_is_never_given_one() {
+    let world = World::new(1);
+    world.nodes[0].host.set_max_segments(1);
+    world.shake();
+    stream(&world, 30_000);
+}
+
+#[test]
+fn a_cached_source_that_stops_working_is_given_up_and_costs_no_packet() {
+    for errno in [INVALID, ADDRESS_NOT_AVAILABLE, NETWORK_UNREACHABLE] {
+        for max_segments in [64, 1] {
+            let world = World::new(1);
+            world.shake();
+            world.nodes[0].host.set_max_segments(max_segments);
+            world.nodes[0].host.refuse_sources(Some(errno));
+            stream(&world, 30_000);
+            stream(&world, 30_000);
+        }
+    }
+}
+
+#[test]
+fn an_error_of_one_send_does_not_end_the_device() {
+    let world = World::new(1);
+    world.shake();
+    world.nodes[0].host.refuse_sends(Some(NO_BUFFERS));
+    world.nodes[0].tun().inject(&world.flow4(0).echo(false, 1));
+    world.drain_tun(0);
+    world.nodes[0].host.refuse_sends(None);
+    world.ping(0, 2);
+    assert!(world.nodes[0].device.stats().drops(rvpn::dataplane::stats::Drop::Send) >= 1);
+}
+
+#[test]
+fn a_removed_interface_ends_the_device_in_order() {
+    let world = Arc::new(World::new(3));
+    world.shake();
+    world.nodes[0].tun().remove();
+    assert_eq!(*world.nodes[0].ends.wait("the end", |ends| !ends.is_empty()), [End::TunGone]);
+    within_patience("the threads to end", &world, |world| world.nodes[0].stop());
+    assert_eq!(world.nodes[0].ends.entries().len(), 1, "told once");
+    assert!(world.nodes[1].ends.entries().is_empty());
+}
+
+#[test]
+fn a_panic_in_a_thread_ends_the_device_in_order() {
+    let world = Arc::new(World::new(3));
+    world.shake();
+    let armed = Arc::new(AtomicBool::new(true));
+    world.internet.set_carrier(move |train, arrivals| {
+        assert!(train.bytes[0] != 4 || !armed.swap(false, Ordering::Relaxed), "this panic belongs to the test");
+        arrivals.push(train);
+    });
+    world.nodes[0].tun().inject(&world.flow4(0).echo(false, 1));
+    let ends = world.nodes[0].ends.wait("the end", |ends| !ends.is_empty()).clone();
+    assert_eq!(ends, [End::ThreadFailed("packets".to_owned())]);
+    // Neither the joining nor what an owner does before he leaves may wait for the dead.
+    within_patience("the threads to end", &world, |world| world.nodes[0].stop());
+    within_patience("the device to go down", &world, |world| config::down(&world.nodes[0].device));
+    within_patience("the peer to be removed", &world, |world| config::remove_peers(&world.nodes[0].device));
+}
+
+#[test]
+fn a_panic_in_a_handshake_ends_the_device_in_order() {
+    let world = Arc::new(World::new(1));
+    let armed = Arc::new(AtomicBool::new(true));
+    world.internet.set_carrier(move |train, arrivals| {
+        assert!(train.bytes[0] != 1 || !armed.swap(false, Ordering::Relaxed), "this panic belongs to the test");
+        arrivals.push(train);
+    });
+    world.nodes[0].tun().inject(&world.flow4(0).echo(false, 1));
+    let ends = world.nodes[0].ends.wait("the end", |ends| !ends.is_empty()).clone();
+    assert_eq!(ends, [End::ThreadFailed("handshakes".to_owned())]);
+    within_patience("the threads to end", &world, |world| world.nodes[0].stop());
+    within_patience("the device to go down", &world, |world| config::down(&world.nodes[0].device));
+}
+
+/// Runs `action` in a thread of its own; a failure if it does not return. That thread is then left behind.
+fn within_patience(what: &str, world: &Arc<World>, action: impl FnOnce(&World) + Send + 'static) {
+    let (done, wait) = mpsc::channel();
+    let world = Arc::clone(world);
+    std::thread::spawn(move || {
+        action(&world);
+        let _ = done.send(());
+    });
+    assert!(wait.recv_timeout(PATIENCE).is_ok(), "waited in vain for {what}");
+}

@@ -1,0 +1,153 @@
+//! An observer of the wire and of the TUNs that knows no key, and holds the protocol's invariants against what it sees.
+//!
+//! Numbers in brackets are those of the invariants of the protocol.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rvpn::platform::fake::Train;
+use rvpn::proto::constants::{REJECT_AFTER_TIME, REKEY_TIMEOUT};
+use rvpn::proto::time::Instant;
+
+/// What the observer remembers.
+#[derive(Default)]
+pub(crate) struct Watch {
+    nodes: [Node; 2],
+    /// All numbers ever delivered.
+    delivered: BTreeSet<u64>,
+    first_sent: Option<Instant>,
+}
+
+/// What it knows of one node.
+#[derive(Default)]
+struct Node {
+    /// When the node last sent an initiation or a response.
+    last_handshake: Option<Instant>,
+    /// Keys it sends with, by the index of the receiver.
+    sending: BTreeMap<u32, SendingKey>,
+    /// Indices of its own with which it has received data.
+    confirmed: BTreeSet<u32>,
+    /// Counts of messages sent, by type.
+    sent: [usize; 5],
+    last_sent: Option<Instant>,
+}
+
+#[derive(Default)]
+struct SendingKey {
+    next_counter: u64,
+    /// No data may be sent from then on.
+    dead: Option<Instant>,
+    /// The node answered with this index of its own: it may send only after it has received data for it.
+    answered_with: Option<u32>,
+}
+
+impl Watch {
+    /// Node `n` sent `train` at `now`.
+    pub(crate) fn sent(&mut self, n: usize, now: Instant, train: &Train) {
+        for message in train.payloads() {
+            self.message_sent(n, now, message);
+        }
+        self.nodes[n].last_sent = Some(now);
+        self.first_sent.get_or_insert(now);
+    }
+
+    fn message_sent(&mut self, n: usize, now: Instant, message: &[u8]) {
+        let kind = message[0];
+        let node = &mut self.nodes[n];
+        node.sent[usize::from(kind)] += 1;
+        match (kind, message.len()) {
+            (1, 148) => {
+                if let Some(last) = node.last_handshake.replace(now) {
+                    let spacing = now.since(last);
+                    assert!(
+                        spacing >= REKEY_TIMEOUT,
+                        "[11] node {n} initiates {spacing:?} after its last handshake message"
+                    );
+                }
+            }
+            (2, 92) => {
+                node.last_handshake = Some(now);
+                let (own, receiver) = (index(message, 4), index(message, 8));
+                let dead = Some(now.plus(REJECT_AFTER_TIME));
+                node.sending.insert(receiver, SendingKey { next_counter: 0, dead, answered_with: Some(own) });
+            }
+            (3, 64) => {}
+            (4, len) if len >= 32 && len % 16 == 0 || len > 1_400 => self.data_sent(n, now, message),
+            (kind, len) => panic!("node {n} sent a message of type {kind} and {len} bytes"),
+        }
+    }
+
+    fn data_sent(&mut self, n: usize, now: Instant, message: &[u8]) {
+        let receiver = index(message, 4);
+        let counter = u64::from_le_bytes(message[8..16].try_into().expect("8 bytes"));
+        let node = &mut self.nodes[n];
+        let key = node.sending.entry(receiver).or_default();
+        // Stricter than "at most once": packets leave in the order of their counters.
+        assert!(
+            counter >= key.next_counter,
+            "[1] node {n} sent counter {counter} again or late, {} is next",
+            key.next_counter
+        );
+        key.next_counter = counter + 1;
+        if let Some(own) = key.answered_with {
+            assert!(node.confirmed.contains(&own), "[2] node {n} sent data with a key that is not confirmed");
+        }
+        if let Some(dead) = key.dead {
+            assert!(now < dead, "node {n} sent data with a key that is {:?} too old", now.since(dead));
+        }
+    }
+
+    /// `train` reached node `n`, which is awake and up, at `now`. Only genuine trains are told here.
+    pub(crate) fn arrived(&mut self, n: usize, now: Instant, train: &Train) {
+        for message in train.payloads() {
+            let node = &mut self.nodes[n];
+            match message[0] {
+                2 => {
+                    let key = node.sending.entry(index(message, 4)).or_default();
+                    key.dead.get_or_insert(now.plus(REJECT_AFTER_TIME));
+                }
+                4 => {
+                    node.confirmed.insert(index(message, 4));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The packets with `numbers` came out of node `n`'s TUN.
+    pub(crate) fn delivered(&mut self, n: usize, numbers: &[u64]) {
+        for number in numbers {
+            assert!(self.delivered.insert(*number), "[5] packet {number} came out of node {n} twice");
+        }
+    }
+
+    /// Node `n` went down: its memory of handshakes sent is void.
+    pub(crate) fn went_down(&mut self, n: usize) {
+        self.nodes[n].last_handshake = None;
+    }
+
+    /// Tells whether the packet `number` was delivered.
+    pub(crate) fn has(&self, number: u64) -> bool {
+        self.delivered.contains(&number)
+    }
+
+    /// Returns how many messages of type `kind` node `n` has sent.
+    pub(crate) fn count(&self, n: usize, kind: usize) -> usize {
+        self.nodes[n].sent[kind]
+    }
+
+    /// Returns how long ago the first message was sent.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.since(self.first_sent.unwrap_or(now))
+    }
+
+    /// Returns how long both nodes have been silent.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        let last = self.nodes.iter().filter_map(|node| node.last_sent).max();
+        now.since(last.unwrap_or_default())
+    }
+}
+
+fn index(message: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(message[at..at + 4].try_into().expect("4 bytes"))
+}
