@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Forking instead is impossible with threads and needs unsafe code; numbers of inherited files, as wireguard-go passes
-//! them, need unsafe code to take over. `wg-quick` deletes the interface if we fail and uses the device at once if we
+//! them, say nothing of whether the second process runs. `wg-quick` deletes the interface if we fail and uses the device at once if we
 //! do not, so success must mean that the second process accepts.
 //!
 //! Not here: what the second process does (see `daemon`).
@@ -22,17 +22,17 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open, setsid};
+use rustix::process::setsid;
 
 use super::environment::{FOREGROUND, HANDOVER};
 use super::error::Error;
 use super::interface::InterfaceName;
 use super::log::{LOG_LEVEL, Level};
+use crate::platform::linux::process;
 
 /// Returns the command that is this program again, for `interface`.
 pub fn command(interface: &InterfaceName) -> Command {
@@ -115,21 +115,13 @@ impl Parent {
 
 /// Takes a file that the environment names by its number.
 ///
-/// It is duplicated by the kernel, with close-on-exec; the number stays open too, until the process ends. The standard
-/// library cannot take a number as a file without unsafe code, since nobody else may own it.
-///
 /// # Errors
 /// [`Error::Environment`] if there is no such file.
 pub fn inherited(variable: &'static str, number: RawFd) -> Result<OwnedFd, Error> {
-    let fd =
-        pidfd_open(getpid(), PidfdFlags::empty()).and_then(|this| pidfd_getfd(&this, number, PidfdGetfdFlags::empty()));
-    fd.map_err(|error| Error::Environment {
+    process::adopt_inherited(number).map_err(|_| Error::Environment {
         variable,
         value: number.to_string().into(),
-        expected: match error {
-            Errno::BADF => "there is no open file of this number",
-            _ => "the kernel does not let this process take over the file (pidfd_getfd)",
-        },
+        expected: "there is no open file of this number",
     })
 }
 

@@ -124,15 +124,16 @@ pub fn run_device(
     let (ends, ended) = Ends::new();
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
     let configurable: Arc<dyn Configurable> = Arc::clone(&device) as _;
-    let end = ConfigurationThread::start(listener, &file, configurable, &ends).map(|server| {
+    let ended = ConfigurationThread::start(listener, &file, configurable, &ends).map(|server| {
         tracing::debug!("{interface}: device started");
         on_ready();
-        let end = ended.recv().expect("this function holds a sender");
-        file.remove();
+        (server, ended.recv().expect("this function holds a sender"))
+    });
+    file.remove();
+    let end = ended.map(|(server, end)| {
         server.stop();
         end
     });
-    file.remove();
     device.stop();
     let interface = interface.to_string();
     match end? {

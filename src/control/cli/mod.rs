@@ -18,6 +18,7 @@ use super::error::Error;
 use super::host::Linux;
 use super::interface::InterfaceName;
 use super::log::{self, LOG_LEVEL, Level};
+use crate::platform::linux::process;
 
 /// Runs the program with its arguments and environment.
 pub fn run() -> ExitCode {
@@ -86,6 +87,7 @@ fn parse_and_run() -> Exit {
 }
 
 fn run_daemon(arguments: &Arguments) -> Result<(), Error> {
+    process::inherit_no_further();
     let interface = InterfaceName::new(&arguments.interface)?;
     let environment = Environment::read(|name| std::env::var_os(name))?;
     log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));

@@ -188,6 +188,8 @@ fn the_second_process_holds_no_file_of_the_first_but_those_handed_over() {
 
 fn ask(path: &Path, request: &str) -> String {
     let mut client = UnixStream::connect(path).expect("a connection");
+    // A server that hangs is a failure, not a test that hangs.
+    client.set_read_timeout(Some(std::time::Duration::from_secs(30))).expect("an option");
     client.write_all(request.as_bytes()).expect("sent");
     client.shutdown(std::net::Shutdown::Write).expect("half closed");
     let mut answer = String::new();
@@ -197,7 +199,9 @@ fn ask(path: &Path, request: &str) -> String {
 
 #[test]
 fn threads_have_names() {
-    let (result, _, _directory) = run_until(|host, _| {
+    let (result, _, _directory) = run_until(|host, path| {
+        // A thread names itself when it begins to run; one that has answered has.
+        ask(path, "get=1\n\n");
         let mut names = Vec::new();
         for task in std::fs::read_dir("/proc/self/task").expect("always there").flatten() {
             names.extend(std::fs::read_to_string(task.path().join("comm")));

@@ -57,7 +57,10 @@ impl Harness {
     }
 
     fn connect(&self) -> Client {
-        Client::connect(&self.path).expect("a connection")
+        let client = Client::connect(&self.path).expect("a connection");
+        // A server that hangs is a failure, not a test that hangs.
+        client.set_read_timeout(Some(Duration::from_secs(30))).expect("an option");
+        client
     }
 
     /// Sends `request` on a connection of its own and returns the answer.

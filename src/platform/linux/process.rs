@@ -20,6 +20,12 @@ pub fn adopt_inherited(number: RawFd) -> io::Result<OwnedFd> {
     sys::adopt_inherited(number)
 }
 
+/// Makes what the program inherited, beyond the three standard files, close-on-exec: whoever started it may have left
+/// files open by mistake, and its children shall not hold them too. On kernels before 5.11 nothing happens.
+pub fn inherit_no_further() {
+    let _ = sys::close_on_exec_from(3);
+}
+
 /// Returns a duplicate that a child started from now on inherits under the same number, until it is dropped.
 ///
 /// # Errors

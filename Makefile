@@ -1,0 +1,60 @@
+# All a person must know: `make help`. Tools that are missing are installed by scripts/needs, which says what it does.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+PURE := --no-default-features --features pure-rust
+BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
+NEEDS := scripts/needs
+
+.PHONY: help run test check netns install uninstall build fmt clippy unit docs deny
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: ## see a tunnel work between two network namespaces of this machine, then tidy up
+	@$(NEEDS) run
+	@$(MAKE) --no-print-directory -s build
+	@IMPL=$(abspath $(BINARY)) tests/netns/demo.sh
+
+test: ## everything a change must pass
+	@$(NEEDS) test
+	@$(MAKE) --no-print-directory fmt clippy unit docs deny build netns
+
+check: fmt clippy ## the quick part of it: format, lints, unit tests
+	$(CARGO) test --quiet --workspace
+
+netns: build ## the tests in network namespaces; CASE=basic runs one
+	@IMPL="$${IMPL:-$(abspath $(BINARY))}" tests/netns/run $(CASE)
+
+install: build ## to PREFIX (/usr/local), below DESTDIR
+	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/rvpn
+
+uninstall: ## the opposite
+	rm -f $(DESTDIR)$(PREFIX)/bin/rvpn
+
+build: ## the release binary
+	$(CARGO) build --release --locked --bin rvpn
+
+fmt: ## is everything formatted?
+	$(CARGO) fmt --all --check
+
+clippy: ## lints, with either set of primitives
+	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --quiet --locked --workspace --all-targets $(PURE) -- -D warnings
+
+unit: ## unit and integration tests, with either set of primitives
+	$(CARGO) test --quiet --locked --workspace
+	$(CARGO) test --quiet --locked --workspace $(PURE)
+
+docs: ## the documentation builds without a warning
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps --document-private-items
+
+deny: ## licences, advisories and sources of the dependencies
+	@$(NEEDS) deny
