@@ -164,7 +164,7 @@ impl Device {
             self.apply_private_key(&mut context, private_key, settings.up);
         }
         if change.replace_peers {
-            self.peers.all().iter().for_each(|peer| self.remove_peer(&mut context, peer));
+            self.remove_peers(&mut context, &self.peers.all());
         }
         for peer in change.peers {
             self.apply_peer(&mut context, peer, settings.up);
@@ -222,10 +222,7 @@ impl Device {
         settings.up = false;
         self.use_sockets(None);
         self.handshakes.clear();
-        let mut context = Context::new(self);
-        for peer in self.peers.all() {
-            self.silence(&mut context, &peer);
-        }
+        self.silence(&mut Context::new(self), &self.peers.all());
     }
 
     /// The routes or addresses of the host changed: cached source addresses of peers that are now reached through
@@ -304,7 +301,7 @@ impl Device {
         }
         let local = private_key.map(|private_key| Arc::new(LocalIdentity::new(private_key)));
         if let Some(own) = local.as_ref().and_then(|local| self.peers.lookup(local.identity.public_key())) {
-            self.remove_peer(context, &own);
+            self.remove_peers(context, &[own]);
         }
         let peers = self.peers.all();
         let secrets: Vec<_> = peers
@@ -325,7 +322,7 @@ impl Device {
     fn apply_peer(&self, context: &mut Context, change: PeerChange, up: bool) {
         let known = self.peers.lookup(&change.public_key);
         if change.remove {
-            return known.iter().for_each(|peer| self.remove_peer(context, peer));
+            return self.remove_peers(context, known.as_slice());
         }
         let (peer, is_new) = match known {
             Some(peer) => (peer, false),
@@ -404,31 +401,46 @@ impl Device {
         }
     }
 
-    /// Removes a peer: first it cannot be found, then its keys go, then what is in flight is waited out.
-    fn remove_peer(&self, context: &mut Context, peer: &Arc<Peer>) {
-        self.peers.remove(&peer.public_key);
-        write(&self.routes).remove_peer(peer.id);
-        self.silence(context, peer);
+    /// Removes peers: first they cannot be found, then their keys go, then what is in flight is waited out.
+    fn remove_peers(&self, context: &mut Context, peers: &[Arc<Peer>]) {
+        for peer in peers {
+            self.peers.remove(&peer.public_key);
+            write(&self.routes).remove_peer(peer.id);
+        }
+        self.silence(context, peers);
     }
 
-    /// Takes a peer's sessions and timers away and waits until what was sealed or opened with them is through.
-    fn silence(&self, context: &mut Context, peer: &Arc<Peer>) {
-        self.with_peer(context, peer, |state, _| {
-            state.core.down();
-            state.scheduled = None;
-        });
-        peer.outbound.quiesce();
-        peer.inbound.quiesce();
+    /// Takes the peers' sessions and timers away and waits until what was begun with them is through: a batch that is
+    /// being sent or delivered, and a handshake message that is being sent.
+    fn silence(&self, context: &mut Context, peers: &[Arc<Peer>]) {
+        for peer in peers {
+            self.with_peer(context, peer, |state, _| {
+                state.core.down();
+                state.scheduled = None;
+            });
+        }
+        if !peers.is_empty() {
+            drop(lock(&self.handshaking));
+        }
+        for peer in peers {
+            peer.outbound.quiesce();
+            peer.inbound.quiesce();
+        }
     }
 
     fn bind(&self, port: u16, mark: u32) -> Result<Arc<dyn Udp>, ApplyError> {
         self.platform.network.bind(port, mark).map_err(|source| ApplyError::Bind { port, source })
     }
 
+    /// Puts other sockets in the place of those in use, and returns when these are closed: their port may be wanted
+    /// again at once. A thread holds them for one batch at most.
     fn use_sockets(&self, udp: Option<Arc<dyn Udp>>) {
-        *write(&self.udp) = udp;
+        let before = std::mem::replace(&mut *write(&self.udp), udp).map(|before| Arc::downgrade(&before));
         // The packet thread sleeps on the sockets that were bound when it began to sleep.
         self.platform.poller.wake();
+        while before.as_ref().is_some_and(|before| before.strong_count() > 0) {
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl<T> OrderedQueue<T> {
         ring.places[place] = Some(result);
         let elected = place == 0 && !ring.draining;
         ring.draining |= elected;
-        elected.then_some(Drainer { queue: self })
+        elected.then(|| Drainer { queue: self, finished: false })
     }
 
     /// Waits until nobody drains: after it returns, no result that was taken earlier is still being sent or delivered.
@@ -82,6 +82,7 @@ impl<T> OrderedQueue<T> {
 #[must_use = "the elected thread must drain"]
 pub(super) struct Drainer<'a, T> {
     queue: &'a OrderedQueue<T>,
+    finished: bool,
 }
 
 impl<T> Drainer<'_, T> {
@@ -92,10 +93,22 @@ impl<T> Drainer<'_, T> {
             ring.head += 1;
             return ring.places.pop_front().flatten();
         }
+        // Here and not when the drainer is dropped: whoever completes the head from now on must be elected.
+        self.finished = true;
         ring.draining = false;
         drop(ring);
         self.queue.idle.notify_all();
         None
+    }
+}
+
+/// A thread that panics while it drains does not leave others to wait for it for ever.
+impl<T> Drop for Drainer<'_, T> {
+    fn drop(&mut self) {
+        if !self.finished {
+            lock(&self.queue.ring).draining = false;
+            self.queue.idle.notify_all();
+        }
     }
 }
 

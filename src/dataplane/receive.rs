@@ -90,7 +90,8 @@ impl Device {
     }
 
     /// Parses the datagrams of one UDP message. Usually all are transport data of one keypair; then the buffer goes
-    /// with them. Otherwise each further keypair gets a copy of its own datagrams.
+    /// with them. Otherwise, as when a train carries the last packets under one key and the first under the next, those
+    /// of other keypairs are copied, and follow.
     fn dispatch(&self, context: &mut Context, now: Instant, message: UdpMessage) {
         let UdpMessage { buffer, len, segment_len, from, ecn } = message;
         let origin = Origin { from, ecn };
@@ -114,7 +115,7 @@ impl Device {
                     if *first.get_or_insert(receiver) == receiver {
                         context.arrived.push(packet);
                     } else {
-                        self.set_aside(context, now, receiver, origin, packet, bytes);
+                        self.set_aside(context, receiver, packet, bytes);
                     }
                 }
                 Some(_) => {
@@ -128,26 +129,22 @@ impl Device {
         if let (Some(index), Some(buffer)) = (first, spare.take_if(|_| first.is_some())) {
             self.join(context, now, index, origin, buffer);
         }
+        let mut aside = std::mem::take(&mut context.aside);
+        for (index, packet, buffer) in aside.drain(..) {
+            context.arrived.push(packet);
+            self.join(context, now, index, origin, buffer);
+        }
+        context.aside = aside;
         self.pool.put(spare);
     }
 
     /// Copies one datagram of another keypair than the first of its UDP message.
-    fn set_aside(
-        &self,
-        context: &mut Context,
-        now: Instant,
-        index: Index,
-        origin: Origin,
-        packet: InboundPacket,
-        bytes: &[u8],
-    ) {
+    fn set_aside(&self, context: &mut Context, index: Index, packet: InboundPacket, bytes: &[u8]) {
         let mut buffers = Vec::new();
         self.pool.take(1, &mut buffers);
         let Some(mut buffer) = buffers.pop() else { return self.stats.dropped(Drop::Full, 1) };
         buffer[..bytes.len()].copy_from_slice(bytes);
-        let arrived = std::mem::replace(&mut context.arrived, vec![InboundPacket { start: 0, ..packet }]);
-        self.join(context, now, index, origin, buffer);
-        context.arrived = arrived;
+        context.aside.push((index, InboundPacket { start: 0, ..packet }, buffer));
     }
 
     /// Adds the arrived packets in `buffer` to the batch of their keypair, which is made if this burst has none yet.
@@ -218,10 +215,10 @@ impl Device {
         while let Some(mut inbound) = drainer.next() {
             let keepalives = self.accept(context, now, peer, &mut inbound);
             let data = self.check_sources(peer, &mut inbound);
-            self.write_to_tun(context, &inbound);
             if keepalives + data > 0 {
                 peer.state().core.add_rx_bytes(keepalives + data);
             }
+            self.write_to_tun(context, &inbound);
             self.pool.put(inbound.buffers.drain(..));
             self.inbounds.put(inbound);
         }

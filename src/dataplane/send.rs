@@ -80,25 +80,24 @@ pub(super) struct Train {
 impl Device {
     /// Sends what was read from the TUN in one burst.
     pub(super) fn send_batch(&self, context: &mut Context, now: Instant, batch: &Arc<TunBatch>) {
-        self.route(context, now, batch);
-        let mut routed = std::mem::take(&mut context.routed);
-        if !routed.is_sorted_by_key(|packet| packet.peer) {
-            // Stable: packets to one peer keep their order.
-            routed.sort_by_key(|packet| packet.peer);
+        self.route(context, batch);
+        self.stats.dropped(Drop::NoPeer, context.unrouted.len());
+        for packet in context.unrouted.drain(..) {
+            self.unreachable.report(&*self.platform.tun, now, batch.bytes(packet));
         }
-        for group in routed.chunk_by(|a, b| a.peer == b.peer) {
-            let peer = read(&self.routes).peer(group[0].peer).cloned();
-            match peer {
-                Some(peer) => self.send_to_peer(context, now, &peer, batch, group),
-                None => self.stats.dropped(Drop::Overtaken, group.len()),
-            }
+        let mut routed = std::mem::take(&mut context.routed);
+        let mut peers = std::mem::take(&mut context.peers);
+        for (group, peer) in routed.chunk_by(|a, b| a.peer == b.peer).zip(peers.drain(..)) {
+            self.send_to_peer(context, now, &peer, batch, group);
         }
         routed.clear();
         context.routed = routed;
+        context.peers = peers;
     }
 
-    /// Finds the peer of each packet; tells local senders of packets that no peer will carry.
-    fn route(&self, context: &mut Context, now: Instant, batch: &TunBatch) {
+    /// Finds the peer of each packet, and brings the packets of one peer together. Slots become peers under the same
+    /// lock under which addresses became slots: a slot may be another peer's a moment later.
+    fn route(&self, context: &mut Context, batch: &TunBatch) {
         let routes = read(&self.routes);
         let mut last = None;
         for &packet in batch.packets() {
@@ -123,11 +122,12 @@ impl Device {
                 None => context.unrouted.push(packet),
             }
         }
-        drop(routes);
-        self.stats.dropped(Drop::NoPeer, context.unrouted.len());
-        for packet in context.unrouted.drain(..) {
-            self.unreachable.report(&*self.platform.tun, now, batch.bytes(packet));
+        if !context.routed.is_sorted_by_key(|packet| packet.peer) {
+            // Stable: packets to one peer keep their order.
+            context.routed.sort_by_key(|packet| packet.peer);
         }
+        let groups = context.routed.chunk_by(|a, b| a.peer == b.peer);
+        context.peers.extend(groups.filter_map(|group| routes.peer(group[0].peer).cloned()));
     }
 
     /// Sends packets of one peer, or stages them if it has no key.

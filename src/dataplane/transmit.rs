@@ -42,43 +42,54 @@ impl Device {
         self.send_all(&*udp, peer, &mut [Transmit { to, ds, bytes, segment_len: bytes.len() }]).bytes
     }
 
+    /// Sends `transmits` in order, each once. What the socket refuses is looked at again: without the cached source, or
+    /// datagram by datagram; what it then still refuses is dropped.
     fn send_all(&self, udp: &dyn Udp, peer: &Peer, mut transmits: &mut [Transmit<'_>]) -> Sent {
         let mut sent = Sent::default();
+        // The first transmit goes datagram by datagram, because its path does not take it as a train.
+        let mut split = false;
         while let Some(first) = transmits.first().copied() {
-            let train = first.bytes.len() > first.segment_len;
-            if train && (!self.offloads.sends_trains() || udp.max_segments() == 1) {
-                sent.bytes += self.send_singly(udp, first);
-                transmits = &mut transmits[1..];
-                continue;
-            }
-            let (taken, result) = udp.send(transmits);
-            sent.bytes += transmits[..taken].iter().map(|transmit| transmit.bytes.len() as u64).sum::<u64>();
-            transmits = &mut transmits[taken..];
-            let (Err(error), Some(refused)) = (result, transmits.first().copied()) else { continue };
-            if refused.to.source.is_some() && may_be_the_source(&error) {
-                tracing::debug!("Sending to peer {:?} from its cached source failed: {error}", peer.public_key);
-                peer.state().core.clear_source();
-                transmits.iter_mut().for_each(|transmit| transmit.to.source = None);
-            } else if refused.bytes.len() > refused.segment_len && is_too_long_for_the_path(&error) {
-                sent.bytes += self.send_singly(udp, refused);
-                transmits = &mut transmits[1..];
-            } else if refused.bytes.len() > refused.segment_len && may_be_the_train(&error) {
-                self.offloads.refused_by_socket();
+            let is_train = first.bytes.len() > first.segment_len;
+            let singly = is_train && (split || !self.offloads.sends_trains() || udp.max_segments() == 1);
+            let (bytes, taken, result) = if singly {
+                let head = &first.bytes[..first.segment_len];
+                let (taken, result) = udp.send(&[Transmit { bytes: head, ..first }]);
+                (if taken == 1 { head.len() } else { 0 }, 0, result)
             } else {
-                tracing::debug!("Sending to peer {:?} at {} failed: {error}", peer.public_key, refused.to.remote);
-                self.stats.dropped(Drop::Send, refused.bytes.len().div_ceil(refused.segment_len.max(1)));
-                transmits = &mut transmits[1..];
+                let (taken, result) = udp.send(transmits);
+                (transmits[..taken].iter().map(|transmit| transmit.bytes.len()).sum(), taken, result)
+            };
+            sent.bytes += bytes as u64;
+            transmits = &mut transmits[taken..];
+            split &= taken == 0;
+            match (result, transmits.first_mut()) {
+                (Ok(()), Some(first)) if singly => first.bytes = &first.bytes[first.segment_len..],
+                (Ok(()), _) | (_, None) => {}
+                (Err(error), Some(refused)) => {
+                    let is_train = refused.bytes.len() > refused.segment_len;
+                    if refused.to.source.is_some() && may_be_the_source(&error) {
+                        tracing::debug!("Sending to peer {:?} from its cached source failed: {error}", peer.public_key);
+                        peer.state().core.clear_source();
+                        transmits.iter_mut().for_each(|transmit| transmit.to.source = None);
+                    } else if is_train && !singly && is_too_long_for_the_path(&error) {
+                        split = true;
+                    } else if is_train && !singly && may_be_the_train(&error) {
+                        self.offloads.refused_by_socket();
+                    } else {
+                        tracing::debug!(
+                            "Sending to peer {:?} at {} failed: {error}",
+                            peer.public_key,
+                            refused.to.remote
+                        );
+                        let lost = if singly { refused.segment_len } else { refused.bytes.len() };
+                        self.stats.dropped(Drop::Send, lost.div_ceil(refused.segment_len.max(1)));
+                        refused.bytes = &refused.bytes[lost..];
+                    }
+                }
             }
-        }
-        sent
-    }
-
-    fn send_singly(&self, udp: &dyn Udp, train: Transmit<'_>) -> u64 {
-        let mut sent = 0;
-        for bytes in train.bytes.chunks(train.segment_len) {
-            match udp.send(&[Transmit { bytes, segment_len: bytes.len(), ..train }]) {
-                (1, _) => sent += bytes.len() as u64,
-                _ => self.stats.dropped(Drop::Send, 1),
+            if transmits.first().is_some_and(|first| first.bytes.is_empty()) {
+                transmits = &mut transmits[1..];
+                split = false;
             }
         }
         sent

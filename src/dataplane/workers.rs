@@ -23,11 +23,12 @@ use super::device::{Device, Event};
 use super::gro::Coalescer;
 use super::handshakes::HandshakeState;
 use super::io::Ready;
-use super::packet::{TunBatch, TunPacket, UdpBatch};
+use super::packet::{Buffer, TunBatch, TunPacket, UdpBatch};
 use super::peer::Peer;
 use super::receive::{Inbound, InboundPacket, OpenJob};
 use super::send::{Routed, SealJob};
 use super::sync::{Mutex, lock};
+use crate::proto::index::Index;
 use crate::proto::keypair::Keypair;
 use crate::proto::time::Instant;
 
@@ -45,8 +46,11 @@ pub(super) struct Context {
     pub(super) coalescer: Coalescer,
     pub(super) events: Vec<Event>,
     pub(super) routed: Vec<Routed>,
+    /// The peers of `routed`, one for each run of packets.
+    pub(super) peers: Vec<Arc<Peer>>,
     pub(super) unrouted: Vec<TunPacket>,
     pub(super) arrived: Vec<InboundPacket>,
+    pub(super) aside: Vec<(Index, InboundPacket, Buffer)>,
     pub(super) opening: Vec<(Arc<Peer>, Arc<Keypair>, Inbound)>,
 }
 
@@ -58,8 +62,10 @@ impl Context {
             coalescer: Coalescer::default(),
             events: Vec::new(),
             routed: Vec::new(),
+            peers: Vec::new(),
             unrouted: Vec::new(),
             arrived: Vec::new(),
+            aside: Vec::new(),
             opening: Vec::new(),
         }
     }
