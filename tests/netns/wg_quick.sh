@@ -16,13 +16,13 @@ ip2 addr add 2001:db8::1/128 dev lo
 ip1 route add default via 10.0.0.77
 ip1 -6 route add default via fd00:aa::77
 
-# Everything that wg-quick touches. Not the link-local addresses of the cable, which come in their own time.
+# Everything that wg-quick touches.
 state_of_client() {
     ip1 -o link show | cut -d: -f2
-    ip1 rule show
+    ip1 -4 rule show
     ip1 -6 rule show
-    ip1 route show table all | sort
-    ip1 -6 route show table all | grep -v 'multicast\|ff00\|fe80' | sort
+    ip1 -4 route show table all | sort
+    ip1 -6 route show table all | sort
     n1 nft list ruleset
     ls /run/wireguard
 }
