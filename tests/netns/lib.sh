@@ -27,6 +27,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 IMPL=${IMPL:-${CARGO_TARGET_DIR:-$root/target}/release/rvpn}
+[[ $IMPL != */* ]] || IMPL=$(realpath -ms "$IMPL")
 PEER=${PEER:-$IMPL}
 LONG=${LONG:-0}
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/rvpn
