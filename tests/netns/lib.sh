@@ -52,8 +52,8 @@ isolate() {
     trap 'exit 143' TERM HUP
     set -E
     case ${IMPL##*/} in
-        rvpn) [[ -x $IMPL ]] || skip "no $IMPL: run 'cargo build --release' first" ;;
-        *) command -v "$IMPL" >/dev/null || skip "no $IMPL" ;;
+        rvpn) [[ -x $IMPL ]] || fail "no $IMPL: run 'cargo build --release' first" ;;
+        *) command -v "$IMPL" >/dev/null || fail "no $IMPL" ;;
     esac
     ip link set lo up
     ip netns add e1
