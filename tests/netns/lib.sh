@@ -198,7 +198,7 @@ start_daemon() {
 answers() {
     alive "${pid_of[$1]}" || fail "the daemon of $1 ended before it was ready"
     # `wg` deletes a socket that is bound but does not listen yet; ours is in place only when it listens.
-    is_rvpn "${program_of[$1]-$IMPL}" || grep -q " 00010000 .*/wireguard/$1.sock\$" "/proc/${pid_of[$1]}/net/unix" || return
+    is_rvpn "${program_of[$1]-$IMPL}" || grep -q " 00010000 .*/wireguard//*$1.sock\$" "/proc/${pid_of[$1]}/net/unix" || return
     wg show "$1"
 }
 
