@@ -120,6 +120,15 @@ link_ends() {
     ip2 addr add fd00:aa::2/96 dev veth2 nodad
     ip1 link set veth1 up
     ip2 link set veth2 up
+    on_the_cable n1 10.0.0.2 fd00:aa::2
+    on_the_cable n2 10.0.0.1 fd00:aa::1
+}
+
+# Waits until addresses of the other end are known: the first neighbour solicitation after a change may get no answer,
+# and the second comes after a second. NAMESPACE_COMMAND ADDRESS...
+on_the_cable() {
+    local address
+    for address in "${@:2}"; do within 4 "$address answers outside the tunnel" "$1" ping -n -q -c 1 -W 1 "$address"; done
 }
 
 # --- telling ---------------------------------------------------------------------------------------------------------
