@@ -25,7 +25,7 @@ run: ## see a tunnel work between two network namespaces of this machine, then t
 
 test: ## everything a change must pass
 	@$(NEEDS) test
-	@$(MAKE) --no-print-directory fmt clippy unit docs deny build netns
+	@STRICT=1 $(MAKE) --no-print-directory fmt clippy unit docs deny build netns
 
 check: fmt clippy ## the quick part of it: format, lints, unit tests
 	$(CARGO) test --quiet --workspace

@@ -27,6 +27,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 IMPL=${IMPL:-${CARGO_TARGET_DIR:-$root/target}/release/rvpn}
+[[ $IMPL != */* ]] || IMPL=$(realpath -ms "$IMPL")
 PEER=${PEER:-$IMPL}
 LONG=${LONG:-0}
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/rvpn
@@ -51,8 +52,8 @@ isolate() {
     trap 'exit 143' TERM HUP
     set -E
     case ${IMPL##*/} in
-        rvpn) [[ -x $IMPL ]] || skip "no $IMPL: run 'cargo build --release' first" ;;
-        *) command -v "$IMPL" >/dev/null || skip "no $IMPL" ;;
+        rvpn) [[ -x $IMPL ]] || fail "no $IMPL: run 'cargo build --release' first" ;;
+        *) command -v "$IMPL" >/dev/null || fail "no $IMPL" ;;
     esac
     ip link set lo up
     ip netns add e1
@@ -110,12 +111,24 @@ exec_in() {
 # A cable between the ends: 10.0.0.1 and fd00:aa::1 in e1, 10.0.0.2 and fd00:aa::2 in e2.
 link_ends() {
     ip link add veth1 netns e1 type veth peer name veth2 netns e2
+    # No link-local addresses: they come in their own time, and a case compares tables of routes.
+    ip1 link set veth1 addrgenmode none
+    ip2 link set veth2 addrgenmode none
     ip1 addr add 10.0.0.1/24 dev veth1
     ip1 addr add fd00:aa::1/96 dev veth1 nodad
     ip2 addr add 10.0.0.2/24 dev veth2
     ip2 addr add fd00:aa::2/96 dev veth2 nodad
     ip1 link set veth1 up
     ip2 link set veth2 up
+    on_the_cable n1 10.0.0.2 fd00:aa::2
+    on_the_cable n2 10.0.0.1 fd00:aa::1
+}
+
+# Waits until addresses of the other end are known: the first neighbour solicitation after a change may get no answer,
+# and the second comes after a second. NAMESPACE_COMMAND ADDRESS...
+on_the_cable() {
+    local address
+    for address in "${@:2}"; do within 4 "$address answers outside the tunnel" "$1" ping -n -q -c 1 -W 1 "$address"; done
 }
 
 # --- telling ---------------------------------------------------------------------------------------------------------
@@ -135,6 +148,8 @@ skip() {
 }
 
 report_failure() {
+    # An interrupt also ends the commands that were running; that is no failure.
+    case $1 in 130 | 141 | 143) return ;; esac
     printf 'FAIL: line %s of %s: %s (status %s)\n' "$2" "${0##*/}" "$3" "$1" >&9
 }
 
@@ -192,7 +207,7 @@ start_daemon() {
 answers() {
     alive "${pid_of[$1]}" || fail "the daemon of $1 ended before it was ready"
     # `wg` deletes a socket that is bound but does not listen yet; ours is in place only when it listens.
-    is_rvpn "${program_of[$1]-$IMPL}" || [[ $(ss -Hxl) == *"$(socket_of "$1") "* ]] || return
+    is_rvpn "${program_of[$1]-$IMPL}" || grep -q " 00010000 .*/wireguard//*$1.sock\$" "/proc/${pid_of[$1]}/net/unix" || return
     wg show "$1"
 }
 

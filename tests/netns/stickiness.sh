@@ -20,11 +20,13 @@ if is_rvpn "$IMPL"; then
     ip1 addr del 10.0.0.1/24 dev veth1
     # Removing the first address of a network takes its secondary ones along, unless they are to be promoted.
     ip1 addr replace 10.0.0.10/24 dev veth1
+    on_the_cable n2 10.0.0.10
     reaches n1 192.168.241.2
     endpoint wg1 "$pub2" "[fd00:aa::2]:2"
     reaches n1 192.168.241.2
     ip1 addr add fd00:aa::10/96 dev veth1 nodad
     ip1 addr del fd00:aa::1/96 dev veth1
+    on_the_cable n2 fd00:aa::10
     reaches n1 192.168.241.2
 fi
 
@@ -34,6 +36,7 @@ ip1 addr add 10.0.0.1/24 dev veth1
 ip1 addr add 10.0.0.3/24 dev veth1
 ip1 addr add fd00:aa::1/96 dev veth1 nodad
 ip1 addr add fd00:aa::3/96 dev veth1 nodad
+on_the_cable n2 10.0.0.1 10.0.0.3 fd00:aa::1 fd00:aa::3
 for target in 10.0.0.1:1 "[fd00:aa::1]:1" 10.0.0.3:1 "[fd00:aa::3]:1"; do
     endpoint wg2 "$pub1" "$target"
     reaches n2 192.168.241.1
