@@ -87,7 +87,8 @@ impl PrivateKey {
 }
 
 secret! {
-    /// A preshared key; all zero is a real input and means that none is configured.
+    /// A preshared key; all zero, the default, is a real input and means that none is configured.
+    #[derive(Default)]
     PresharedKey
 }
 
@@ -95,12 +96,6 @@ impl PresharedKey {
     /// Takes the 32 bytes as they are.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
-    }
-}
-
-impl Default for PresharedKey {
-    fn default() -> Self {
-        Self([0; 32])
     }
 }
 
