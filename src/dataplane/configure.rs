@@ -414,10 +414,8 @@ impl Device {
     /// being sent or delivered, and a handshake message that is being sent.
     fn silence(&self, context: &mut Context, peers: &[Arc<Peer>]) {
         for peer in peers {
-            self.with_peer(context, peer, |state, _| {
-                state.core.down();
-                state.scheduled = None;
-            });
+            // Its entry among the deadlines stays: taking it out is dear, and one that is too early does no harm.
+            self.with_peer(context, peer, |state, _| state.core.down());
         }
         if !peers.is_empty() {
             drop(lock(&self.handshaking));
