@@ -22,6 +22,7 @@ mod queue_tests;
 mod receive;
 mod routes;
 mod send;
+mod sharing;
 pub mod stats;
 mod sync;
 mod transmit;

@@ -73,6 +73,11 @@ impl TunBatch {
         self.packets.is_empty()
     }
 
+    /// Returns the bytes of all packets.
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
     /// Forgets the packets; the room stays.
     pub fn clear(&mut self) {
         self.used = 0;
@@ -170,6 +175,11 @@ impl UdpBatch {
     /// Tells whether every buffer was filled: more may be waiting.
     pub fn is_full(&self) -> bool {
         self.free.is_empty() && !self.messages.is_empty()
+    }
+
+    /// Returns the bytes of all messages.
+    pub fn bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.len).sum()
     }
 
     /// Tells whether nothing was received.

@@ -194,10 +194,7 @@ impl Device {
             return self.inbounds.put(inbound);
         };
         let job = Job::Open(OpenJob { peer, keypair, ticket, inbound });
-        let kept = if context.backlog { self.work.share(job) } else { Err(job) };
-        if let Err(job) = kept {
-            self.run(context, now, job);
-        }
+        self.run_or_share(context, now, job);
     }
 
     /// Opens a batch and, if its place is the head of the peer's queue, delivers what is ready.

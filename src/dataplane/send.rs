@@ -171,7 +171,9 @@ impl Device {
         } else if let Some(grant) = state.core.reserve(now, count) {
             let job = self.enqueue(peer, grant, Packets::Read(batch.clone()), out);
             self.settle(context, peer, state);
-            self.seal_or_share(context, now, job);
+            if let Some(job) = job {
+                self.run_or_share(context, now, Job::Seal(job));
+            }
         } else {
             self.stage(&mut state, batch, &out.routed);
             self.outbounds.put(out);
@@ -206,8 +208,8 @@ impl Device {
             self.enqueue(peer, grant, packets, self.outbounds.take())
         });
         self.settle(context, peer, state);
-        if job.is_some() {
-            self.seal_or_share(context, now, job);
+        if let Some(job) = job {
+            self.run_or_share(context, now, Job::Seal(job));
         }
     }
 
@@ -220,15 +222,6 @@ impl Device {
         };
         out.keypair = Some(grant.keypair.clone());
         Some(SealJob { peer: peer.clone(), ticket, grant, packets, out })
-    }
-
-    /// Under backlog hands the job to an idle worker; else does it here and now.
-    fn seal_or_share(&self, context: &mut Context, now: Instant, job: Option<SealJob>) {
-        let Some(job) = job else { return };
-        let kept = if context.backlog { self.work.share(Job::Seal(job)) } else { Err(Job::Seal(job)) };
-        if let Err(job) = kept {
-            self.run(context, now, job);
-        }
     }
 
     /// Seals a batch and, if its place is the head of the peer's queue, sends what is ready.

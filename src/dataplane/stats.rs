@@ -65,14 +65,25 @@ drops! {
 #[derive(Debug, Default)]
 pub struct Stats {
     drops: [AtomicU64; Drop::ALL.len()],
+    shared: AtomicU64,
 }
 
 impl Stats {
     /// Counts `packets` dropped for `reason`.
-    pub fn dropped(&self, reason: Drop, packets: usize) {
+    pub(super) fn dropped(&self, reason: Drop, packets: usize) {
         if packets > 0 {
             self.drops[reason as usize].fetch_add(packets as u64, Ordering::Relaxed);
         }
+    }
+
+    /// Counts a batch that was handed to a worker.
+    pub(super) fn shared(&self) {
+        self.shared.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many batches were handed to workers.
+    pub fn shared_batches(&self) -> u64 {
+        self.shared.load(Ordering::Relaxed)
     }
 
     /// Returns how many packets were dropped for `reason`.

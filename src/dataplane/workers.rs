@@ -27,6 +27,7 @@ use super::packet::{Buffer, TunBatch, TunPacket, UdpBatch};
 use super::peer::Peer;
 use super::receive::{Inbound, InboundPacket, OpenJob};
 use super::send::{Routed, SealJob};
+use super::sharing::Sharing;
 use super::sync::{Mutex, lock};
 use crate::proto::index::Index;
 use crate::proto::keypair::Keypair;
@@ -41,8 +42,8 @@ pub(super) enum Job {
 /// What a thread carries along: its random generator for jitter, and vectors that keep their room.
 pub(super) struct Context {
     pub(super) rng: StdRng,
-    /// More is waiting than this thread has taken: batches may be shared.
-    pub(super) backlog: bool,
+    /// Batches are offered to idle workers: more is waiting than this thread has taken, and sharing pays.
+    pub(super) share: bool,
     pub(super) coalescer: Coalescer,
     pub(super) events: Vec<Event>,
     pub(super) routed: Vec<Routed>,
@@ -58,7 +59,7 @@ impl Context {
     pub(super) fn new(device: &Device) -> Self {
         Self {
             rng: device.rng(),
-            backlog: false,
+            share: false,
             coalescer: Coalescer::default(),
             events: Vec::new(),
             routed: Vec::new(),
@@ -69,6 +70,24 @@ impl Context {
             opening: Vec::new(),
         }
     }
+}
+
+/// The threads that carry packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// How many there are, the packet thread included: at least 1.
+    pub count: usize,
+    /// When the packet thread shares batches with the others.
+    pub share: Share,
+}
+
+/// When batches are offered to idle workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Under backlog, while more is moved with it than without (see `sharing`).
+    WhenItPays,
+    /// Under backlog. For tests of what sharing must not change.
+    UnderBacklog,
 }
 
 /// Why a device ended by itself.
@@ -88,26 +107,38 @@ pub struct Threads {
 }
 
 impl Device {
-    /// Starts the threads: `workers` of them carry packets (at least 1). `on_end` is told if the device ends by
-    /// itself, from the thread that ended it; it must not block.
+    /// Starts the threads. `on_end` is told if the device ends by itself, from the thread that ended it; it must not
+    /// block.
+    ///
+    /// # Errors
+    /// The OS's, if it has no room for a thread; those that were started are stopped.
     pub fn start(
         self: &Arc<Self>,
-        workers: usize,
+        workers: Workers,
         on_end: impl Fn(End) + Send + Sync + 'static,
     ) -> std::io::Result<Threads> {
         let mut threads = Threads {
             device: self.clone(),
             stopping: Arc::new(AtomicBool::new(false)),
-            handles: Vec::with_capacity(workers + 2),
+            handles: Vec::with_capacity(workers.count + 2),
         };
         let on_end: Arc<dyn Fn(End) + Send + Sync> = Arc::new(on_end);
-        threads.spawn("packets", &on_end, packet_loop)?;
-        for n in 1..workers {
+        threads.spawn("packets", &on_end, move |device, stopping| packet_loop(device, stopping, workers.share))?;
+        for n in 1..workers.count {
             threads.spawn(&format!("worker-{n}"), &on_end, worker_loop)?;
         }
         threads.spawn("handshakes", &on_end, handshake_loop)?;
         threads.spawn("deadlines", &on_end, deadline_loop)?;
         Ok(threads)
+    }
+
+    /// Under backlog hands `job` to an idle worker; else does it here and now.
+    pub(super) fn run_or_share(&self, context: &mut Context, now: Instant, job: Job) {
+        let kept = if context.share { self.work.share(job) } else { Err(job) };
+        match kept {
+            Ok(()) => self.stats.shared(),
+            Err(job) => self.run(context, now, job),
+        }
     }
 
     /// Computes on a batch and carries what is ready to its end.
@@ -141,7 +172,7 @@ impl Threads {
         &mut self,
         name: &str,
         on_end: &Arc<dyn Fn(End) + Send + Sync>,
-        body: fn(&Device, &AtomicBool) -> Option<End>,
+        body: impl Fn(&Device, &AtomicBool) -> Option<End> + Send + 'static,
     ) -> std::io::Result<()> {
         let (device, stopping, on_end) = (self.device.clone(), self.stopping.clone(), on_end.clone());
         let thread_name = name.to_owned();
@@ -169,12 +200,22 @@ pub struct PacketWay {
     context: Context,
     tun: Vec<Arc<TunBatch>>,
     udp: UdpBatch,
+    share: Share,
+    sharing_out: Sharing,
+    sharing_in: Sharing,
 }
 
 impl PacketWay {
     /// Makes the state of one packet thread.
     pub fn new(device: &Device) -> Self {
-        Self { context: Context::new(device), tun: Vec::new(), udp: UdpBatch::new() }
+        Self {
+            context: Context::new(device),
+            tun: Vec::new(),
+            udp: UdpBatch::new(),
+            share: Share::WhenItPays,
+            sharing_out: Sharing::default(),
+            sharing_in: Sharing::default(),
+        }
     }
 
     /// Reads a burst from whatever is ready and carries it to its end, in the calling thread unless there is backlog.
@@ -189,13 +230,11 @@ impl PacketWay {
                 self.help(device, now);
                 return Ok(());
             }
-            self.context.backlog = match udp.receive(&mut self.udp) {
-                Ok(()) => self.udp.is_full(),
-                Err(error) => {
-                    tracing::debug!("Receiving failed: {error}");
-                    false
-                }
-            };
+            if let Err(error) = udp.receive(&mut self.udp) {
+                tracing::debug!("Receiving failed: {error}");
+            }
+            self.context.share = self.udp.is_full()
+                && (self.share == Share::UnderBacklog || self.sharing_in.decide(now, self.udp.bytes()));
             device.receive_batch(&mut self.context, now, &mut self.udp);
         }
         if ready.tun {
@@ -207,7 +246,8 @@ impl PacketWay {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(End::TunGone),
                 Err(error) => tracing::debug!("Reading from the TUN device failed: {error}"),
             }
-            self.context.backlog = room.is_full();
+            self.context.share =
+                room.is_full() && (self.share == Share::UnderBacklog || self.sharing_out.decide(now, room.len()));
             if !batch.is_empty() {
                 device.send_batch(&mut self.context, now, &batch);
             }
@@ -266,8 +306,8 @@ impl Inline {
     }
 }
 
-fn packet_loop(device: &Device, stopping: &AtomicBool) -> Option<End> {
-    let mut way = PacketWay::new(device);
+fn packet_loop(device: &Device, stopping: &AtomicBool, share: Share) -> Option<End> {
+    let mut way = PacketWay { share, ..PacketWay::new(device) };
     loop {
         let ready = device.platform.poller.wait();
         if stopping.load(Ordering::Acquire) {

@@ -122,6 +122,7 @@ fn order_is_kept_with_eight_workers_under_backlog() {
         received.extend(numbers(&written));
     }
     assert!(received.into_iter().eq(0..COUNT), "all of them, in order");
+    assert!(world.nodes[0].device.stats().shared_batches() > 0, "or it would show nothing");
 }
 
 #[test]

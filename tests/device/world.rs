@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rvpn::dataplane::device::Device;
-use rvpn::dataplane::workers::{End, Threads};
+use rvpn::dataplane::workers::{End, Share, Threads, Workers};
 use rvpn::platform::fake::{FakeClock, FakeTun, Host, Internet, PATIENCE, Train, Written};
 
 use crate::config::{self, Keys};
@@ -135,6 +135,7 @@ impl Node {
 
     fn start(&self, workers: usize) {
         let ends = Arc::clone(&self.ends);
+        let workers = Workers { count: workers, share: Share::UnderBacklog };
         let threads = self.device.start(workers, move |end| ends.push(end)).expect("threads start");
         *lock(&self.threads) = Some(threads);
     }

@@ -20,7 +20,7 @@ use crate::control::interface::InterfaceName;
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
 use crate::dataplane::device::Device as Tunnel;
-use crate::dataplane::workers::{self, Threads};
+use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
 use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
 use crate::platform::linux::route_monitor::RouteMonitor;
@@ -82,12 +82,13 @@ impl Running {
 
         let mut parts = Parts { stops: vec![link.stopper(), routes.stopper()], ..Parts::default() };
         let reporter = ends.clone();
-        parts.threads = Some(tunnel.start(options.workers, move |end| {
-            reporter.report(match end {
-                workers::End::TunGone => End::TunGone,
-                workers::End::ThreadFailed(name) => End::ThreadFailed(name),
-            });
-        })?);
+        parts.threads =
+            Some(tunnel.start(Workers { count: options.workers, share: Share::WhenItPays }, move |end| {
+                reporter.report(match end {
+                    workers::End::TunGone => End::TunGone,
+                    workers::End::ThreadFailed(name) => End::ThreadFailed(name),
+                });
+            })?);
         let (device, reporter) = (Arc::clone(&tunnel), ends.clone());
         parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
         let (device, reporter) = (Arc::clone(&tunnel), ends.clone());
