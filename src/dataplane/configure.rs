@@ -162,11 +162,12 @@ impl Device {
 
         let mut context = Context::new(self);
         self.apply_sockets(&mut context, &mut settings, sockets);
-        if let Some(private_key) = change.private_key {
-            self.apply_private_key(&mut context, private_key, settings.up);
-        }
+        // First, so that no secret is computed with a peer that goes.
         if change.replace_peers {
             self.remove_peers(&mut context, &self.peers.all());
+        }
+        if let Some(private_key) = change.private_key {
+            self.apply_private_key(&mut context, private_key, settings.up);
         }
         for peer in change.peers {
             self.apply_peer(&mut context, peer, settings.up);
