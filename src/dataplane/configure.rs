@@ -322,7 +322,7 @@ impl Device {
             .iter()
             .map(|peer| local.as_ref().and_then(|local| local.identity.static_static(&peer.public_key)))
             .collect();
-        let _exclusive = lock(&self.handshaking);
+        let _exclusive = self.pause_handshakes();
         let first_identity = before.is_none() && local.is_some();
         *write(&self.identity) = local;
         for (peer, secret) in peers.iter().zip(secrets) {
@@ -432,7 +432,7 @@ impl Device {
             self.with_peer(context, peer, |state, _| state.core.down());
         }
         if !peers.is_empty() {
-            drop(lock(&self.handshaking));
+            drop(self.pause_handshakes());
         }
         for peer in peers {
             peer.outbound.quiesce();
