@@ -140,6 +140,8 @@ pub struct PeerSnapshot {
 /// Interface state and settings of a device.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
+    /// The link is up. Without sockets all the same if their port could not be bound: then `up` is false.
+    link_is_up: bool,
     up: bool,
     /// The port in use, or to be used at the next up; 0: to be chosen then.
     port: u16,
@@ -159,12 +161,13 @@ impl Device {
         let sockets = self.check_sockets(&settings, &change)?;
 
         let mut context = Context::new(self);
-        self.apply_sockets(&mut settings, sockets);
-        if let Some(private_key) = change.private_key {
-            self.apply_private_key(&mut context, private_key, settings.up);
-        }
+        self.apply_sockets(&mut context, &mut settings, sockets);
+        // First, so that no secret is computed with a peer that goes.
         if change.replace_peers {
             self.remove_peers(&mut context, &self.peers.all());
+        }
+        if let Some(private_key) = change.private_key {
+            self.apply_private_key(&mut context, private_key, settings.up);
         }
         for peer in change.peers {
             self.apply_peer(&mut context, peer, settings.up);
@@ -193,22 +196,18 @@ impl Device {
     /// The interface went up: binds the sockets and lets the peers go. Nothing happens if it is up.
     ///
     /// # Errors
-    /// The port could not be bound; the device stays down.
+    /// The port could not be bound; the device stays down until a change names a listen port that can be, or until the
+    /// interface goes up anew.
     pub fn up(&self) -> Result<(), ApplyError> {
         let mut settings = lock(&self.config);
+        settings.link_is_up = true;
         if settings.up {
             return Ok(());
         }
         let udp = self.bind(settings.port, settings.mark)?;
         settings.port_is_automatic |= settings.port == 0;
         settings.port = udp.port();
-        settings.up = true;
-        self.use_sockets(Some(udp));
-        let now = self.platform.clock.now();
-        let mut context = Context::new(self);
-        for peer in self.peers.all() {
-            self.with_peer(&mut context, &peer, |state, _| state.core.up(now));
-        }
+        self.go_up(&mut Context::new(self), &mut settings, udp);
         Ok(())
     }
 
@@ -216,6 +215,7 @@ impl Device {
     /// returns nothing is sent or delivered. Nothing happens if it is down.
     pub fn down(&self) {
         let mut settings = lock(&self.config);
+        settings.link_is_up = false;
         if !settings.up {
             return;
         }
@@ -262,8 +262,10 @@ impl Device {
         let port_is_automatic =
             if change.listen_port.is_some_and(|asked| asked != 0) { false } else { settings.port_is_automatic };
         let new_port = change.listen_port.is_some() && port != settings.port;
+        // Up without sockets: whoever names a port, the same or another, wants it bound now.
+        let missing = settings.link_is_up && !settings.up && change.listen_port.is_some();
         let mut sockets = NewSockets { port, port_is_automatic, mark, bound: None };
-        if settings.up && new_port {
+        if (settings.up && new_port) || missing {
             let udp = self.bind(port, mark)?;
             sockets.port_is_automatic |= port == 0;
             sockets.port = udp.port();
@@ -279,16 +281,28 @@ impl Device {
         Ok(sockets)
     }
 
-    fn apply_sockets(&self, settings: &mut Settings, sockets: NewSockets) {
-        let changed = sockets.bound.is_some() || sockets.mark != settings.mark;
+    fn apply_sockets(&self, context: &mut Context, settings: &mut Settings, sockets: NewSockets) {
+        let changed = sockets.port != settings.port || sockets.mark != settings.mark;
         settings.port = sockets.port;
         settings.port_is_automatic = sockets.port_is_automatic;
         settings.mark = sockets.mark;
-        if let Some(udp) = sockets.bound {
-            self.use_sockets(Some(udp));
-        }
         if changed {
             self.peers.all().iter().for_each(|peer| peer.state().core.clear_source());
+        }
+        match sockets.bound {
+            Some(udp) if settings.up => self.use_sockets(Some(udp)),
+            Some(udp) => self.go_up(context, settings, udp),
+            None => {}
+        }
+    }
+
+    /// Lets the peers go, with sockets that were bound for it.
+    fn go_up(&self, context: &mut Context, settings: &mut Settings, udp: Arc<dyn Udp>) {
+        settings.up = true;
+        self.use_sockets(Some(udp));
+        let now = self.platform.clock.now();
+        for peer in self.peers.all() {
+            self.with_peer(context, &peer, |state, _| state.core.up(now));
         }
     }
 
@@ -308,7 +322,7 @@ impl Device {
             .iter()
             .map(|peer| local.as_ref().and_then(|local| local.identity.static_static(&peer.public_key)))
             .collect();
-        let _exclusive = lock(&self.handshaking);
+        let _exclusive = self.pause_handshakes();
         let first_identity = before.is_none() && local.is_some();
         *write(&self.identity) = local;
         for (peer, secret) in peers.iter().zip(secrets) {
@@ -418,7 +432,7 @@ impl Device {
             self.with_peer(context, peer, |state, _| state.core.down());
         }
         if !peers.is_empty() {
-            drop(lock(&self.handshaking));
+            drop(self.pause_handshakes());
         }
         for peer in peers {
             peer.outbound.quiesce();

@@ -43,6 +43,8 @@ pub struct Device {
     pub(super) config: Mutex<Settings>,
     /// Held for one handshake step, Diffie-Hellman included, and for a change of the private key.
     pub(super) handshaking: Mutex<()>,
+    /// Threads that wait for `handshaking` to change the configuration: see [`Device::pause_handshakes`].
+    pub(super) pausing: AtomicUsize,
     pub(super) identity: RwLock<Option<Arc<LocalIdentity>>>,
     pub(super) peers: Arc<PeerTable>,
     pub(super) routes: RwLock<Routes>,
@@ -77,6 +79,7 @@ impl Device {
             platform,
             config: Mutex::new(Settings::default()),
             handshaking: Mutex::new(()),
+            pausing: AtomicUsize::new(0),
             identity: RwLock::new(None),
             peers: Arc::new(PeerTable::default()),
             routes: RwLock::new(Routes::new()),

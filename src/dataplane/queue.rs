@@ -20,7 +20,7 @@
 
 use std::collections::VecDeque;
 
-use super::sync::{Condvar, Mutex, lock, wait};
+use super::sync::{Condvar, Mutex, MutexGuard, lock, wait};
 
 /// Results of parallel work, taken in the order in which their places were reserved.
 pub(super) struct OrderedQueue<T> {
@@ -35,6 +35,8 @@ struct Ring<T> {
     /// `None`: still being computed.
     places: VecDeque<Option<T>>,
     draining: bool,
+    /// Threads in [`OrderedQueue::quiesce`]: to notify nobody is a system call all the same, one for every batch.
+    waiting: usize,
 }
 
 /// A reserved place. Must be completed, also if the work came to nothing: the places behind it wait.
@@ -45,7 +47,7 @@ pub(super) struct Ticket(u64);
 impl<T> OrderedQueue<T> {
     /// Makes an empty queue of at most `capacity` places. It allocates when first used.
     pub(super) fn new(capacity: usize) -> Self {
-        let ring = Ring { head: 0, places: VecDeque::new(), draining: false };
+        let ring = Ring { head: 0, places: VecDeque::new(), draining: false, waiting: 0 };
         Self { ring: Mutex::new(ring), idle: Condvar::new(), capacity }
     }
 
@@ -72,8 +74,20 @@ impl<T> OrderedQueue<T> {
     /// Waits until nobody drains: after it returns, no result that was taken earlier is still being sent or delivered.
     pub(super) fn quiesce(&self) {
         let mut ring = lock(&self.ring);
+        ring.waiting += 1;
         while ring.draining {
             ring = wait(&self.idle, ring);
+        }
+        ring.waiting -= 1;
+    }
+
+    /// Ends the draining, for the one who drains.
+    fn release(&self, mut ring: MutexGuard<'_, Ring<T>>) {
+        ring.draining = false;
+        let waiting = ring.waiting > 0;
+        drop(ring);
+        if waiting {
+            self.idle.notify_all();
         }
     }
 }
@@ -95,9 +109,7 @@ impl<T> Drainer<'_, T> {
         }
         // Here and not when the drainer is dropped: whoever completes the head from now on must be elected.
         self.finished = true;
-        ring.draining = false;
-        drop(ring);
-        self.queue.idle.notify_all();
+        self.queue.release(ring);
         None
     }
 }
@@ -106,8 +118,7 @@ impl<T> Drainer<'_, T> {
 impl<T> Drop for Drainer<'_, T> {
     fn drop(&mut self) {
         if !self.finished {
-            lock(&self.queue.ring).draining = false;
-            self.queue.idle.notify_all();
+            self.queue.release(lock(&self.queue.ring));
         }
     }
 }

@@ -46,24 +46,30 @@ impl Device {
     /// datagram by datagram; what it then still refuses is dropped.
     fn send_all(&self, udp: &dyn Udp, peer: &Peer, mut transmits: &mut [Transmit<'_>]) -> Sent {
         let mut sent = Sent::default();
-        // The first transmit goes datagram by datagram, because its path does not take it as a train.
+        // The first transmit goes datagram by datagram, because it was not taken as a train.
         let mut split = false;
+        // If its datagrams are taken, the socket's offload was the reason, and not the endpoint.
+        let mut suspected = false;
         while let Some(first) = transmits.first().copied() {
             let is_train = first.bytes.len() > first.segment_len;
             let singly = is_train && (split || !self.offloads.sends_trains() || udp.max_segments() == 1);
             let (bytes, taken, result) = if singly {
-                let head = &first.bytes[..first.segment_len];
-                let (taken, result) = udp.send(&[Transmit { bytes: head, ..first }]);
-                (if taken == 1 { head.len() } else { 0 }, 0, result)
+                let (bytes, result) = send_singly(udp, first);
+                (bytes, 0, result)
             } else {
                 let (taken, result) = udp.send(transmits);
                 (transmits[..taken].iter().map(|transmit| transmit.bytes.len()).sum(), taken, result)
             };
+            if singly && bytes > 0 && std::mem::take(&mut suspected) {
+                self.offloads.refused_by_socket();
+            }
             sent.bytes += bytes as u64;
             transmits = &mut transmits[taken..];
             split &= taken == 0;
+            if singly && let Some(first) = transmits.first_mut() {
+                first.bytes = &first.bytes[bytes..];
+            }
             match (result, transmits.first_mut()) {
-                (Ok(()), Some(first)) if singly => first.bytes = &first.bytes[first.segment_len..],
                 (Ok(()), _) | (_, None) => {}
                 (Err(error), Some(refused)) => {
                     let is_train = refused.bytes.len() > refused.segment_len;
@@ -74,14 +80,16 @@ impl Device {
                     } else if is_train && !singly && is_too_long_for_the_path(&error) {
                         split = true;
                     } else if is_train && !singly && may_be_the_train(&error) {
-                        self.offloads.refused_by_socket();
+                        split = true;
+                        suspected = true;
                     } else {
                         tracing::debug!(
                             "Sending to peer {:?} at {} failed: {error}",
                             peer.public_key,
                             refused.to.remote
                         );
-                        let lost = if singly { refused.segment_len } else { refused.bytes.len() };
+                        let lost =
+                            if singly { refused.segment_len.min(refused.bytes.len()) } else { refused.bytes.len() };
                         self.stats.dropped(Drop::Send, lost.div_ceil(refused.segment_len.max(1)));
                         refused.bytes = &refused.bytes[lost..];
                     }
@@ -89,11 +97,24 @@ impl Device {
             }
             if transmits.first().is_some_and(|first| first.bytes.is_empty()) {
                 transmits = &mut transmits[1..];
-                split = false;
+                (split, suspected) = (false, false);
             }
         }
         sent
     }
+}
+
+/// Sends the first datagrams of `train`, in one call; returns the bytes of those that were taken. If fewer than all
+/// were, the error is about the next one.
+fn send_singly(udp: &dyn Udp, train: Transmit<'_>) -> (usize, io::Result<()>) {
+    let mut singles = [train; MAX_TRANSMITS];
+    let mut count = 0;
+    for (single, bytes) in singles.iter_mut().zip(train.bytes.chunks(train.segment_len)) {
+        single.bytes = bytes;
+        count += 1;
+    }
+    let (taken, result) = udp.send(&singles[..count]);
+    (singles[..taken].iter().map(|single| single.bytes.len()).sum(), result)
 }
 
 fn transmit_of(out: &Outbound, train: Train, to: Endpoint) -> Transmit<'_> {

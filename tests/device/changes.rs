@@ -289,3 +289,22 @@ fn works_again(world: &World) {
         node.tun().take_written();
     }
 }
+
+#[test]
+fn a_port_that_was_taken_when_the_interface_went_up_is_mended_by_naming_one() {
+    for port in [51_820, 51_821] {
+        let world = World::new(1);
+        let node = &world.nodes[0];
+        config::down(&node.device);
+        let squatter = node.host.platform().network.bind(node.outer.port(), 0).expect("the port is free");
+        assert!(node.device.up().is_err(), "the port is taken");
+        let named = || Change { listen_port: Some(port), ..Change::default() };
+        if port == node.outer.port() {
+            assert!(node.device.apply(named()).is_err(), "it still is, and that is told");
+            drop(squatter);
+        }
+        node.device.apply(named()).expect("this port is free");
+        world.ping(0, 1);
+        assert_eq!(node.device.snapshot().listen_port, port);
+    }
+}

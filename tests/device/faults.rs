@@ -67,6 +67,21 @@ fn a_socket_that_refuses_trains_costs_no_packet() {
 }
 
 #[test]
+fn an_endpoint_that_refuses_everything_does_not_end_trains_for_all() {
+    let world = World::new(1);
+    world.shake();
+    world.nodes[0].host.refuse_sends(Some(INVALID));
+    let payload = vec![0; 30_000];
+    let (packet, offload) = world.flow4(0).tcp_super(1, &payload, 1_360);
+    world.nodes[0].tun().inject_offloaded(&packet, offload);
+    world.drain_tun(0);
+    assert!(world.nodes[0].device.stats().drops(rvpn::dataplane::stats::Drop::Send) >= 22, "every datagram is counted");
+    assert!(world.nodes[0].device.offloads().sends_trains(), "the train was not the reason");
+    world.nodes[0].host.refuse_sends(None);
+    stream(&world, 30_000);
+}
+
+#[test]
 fn a_socket_without_trains_is_never_given_one() {
     let world = World::new(1);
     world.nodes[0].host.set_max_segments(1);
