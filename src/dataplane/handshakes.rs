@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::budget::Budget;
 use super::device::{Device, IndexEntry};
 use super::peer::Peer;
 use super::stats::Drop;
@@ -155,11 +156,13 @@ impl Lanes {
 pub(super) struct HandshakeState {
     limiter: RateLimiter,
     last_under_load: Option<Instant>,
+    /// Log lines about messages that anyone can send.
+    complaints: Budget,
 }
 
 impl HandshakeState {
     pub(super) fn new() -> Self {
-        Self { limiter: RateLimiter::new(), last_under_load: None }
+        Self { limiter: RateLimiter::new(), last_under_load: None, complaints: Budget::new() }
     }
 
     fn under_load(&mut self, now: Instant, waiting: usize) -> bool {
@@ -254,7 +257,9 @@ impl Device {
         };
         if let Err(reason) = consumed {
             self.stats.dropped(Drop::BadHandshake, 1);
-            tracing::debug!("Invalid handshake message from {}: {reason}", from.remote);
+            if state.complaints.allow(now) {
+                tracing::debug!("Invalid handshake message from {}: {reason}", from.remote);
+            }
         }
     }
 

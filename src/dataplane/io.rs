@@ -49,6 +49,13 @@ pub struct Transmit<'a> {
     pub segment_len: usize,
 }
 
+impl Transmit<'_> {
+    /// Returns how many datagrams it is.
+    pub fn count(&self) -> usize {
+        self.bytes.len().div_ceil(self.segment_len.max(1)).max(1)
+    }
+}
+
 /// The UDP sockets of a device, IPv4 and IPv6 on one port. Closed on drop.
 pub trait Udp: Send + Sync {
     /// Returns the local port.

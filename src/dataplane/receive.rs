@@ -10,7 +10,7 @@
 //!
 //! Handshake messages and cookie replies leave at step 1 for their own bounded queue (see `handshakes`).
 
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use super::device::{Device, IndexEntry};
@@ -331,11 +331,12 @@ impl Device {
         parts[0] = IoSlice::new(&header[..usize::from(group.header_len)]);
         match self.platform.tun.write(offload, &parts[..count]) {
             Ok(()) => usize::from(group.count),
-            Err(_) => {
-                // Whatever the error is (EINVAL of Linux 6.6.44, EIO of some drivers, but EIO also of a TUN that is
-                // down): if the same packets go through singly, the merge was the reason.
+            Err(error) => {
+                // Whatever the error is (EINVAL of Linux 6.6.44, EIO of some drivers): if the same packets go through
+                // singly, the merge was the reason; unless it is one that passes.
+                let passes = matches!(error.kind(), ErrorKind::OutOfMemory | ErrorKind::NetworkDown);
                 let written = self.write_members(inbound, group, next);
-                if let (Some(segmentation), 1..) = (offload.segmentation, written) {
+                if let (Some(segmentation), 1.., false) = (offload.segmentation, written, passes) {
                     self.offloads.refused_by_tun(segmentation, first[0] >> 4);
                 }
                 written

@@ -229,7 +229,9 @@ impl Device {
         let mtu = self.mtu.load(std::sync::atomic::Ordering::Relaxed);
         let dropped = job.seal(&self.pool, mtu);
         self.stats.dropped(Drop::Full, dropped);
-        let SealJob { peer, ticket, out, .. } = job;
+        let SealJob { peer, ticket, out, packets, .. } = job;
+        // Before draining, which may take others' batches too: the arena is waited for.
+        drop(packets);
         if let Some(drainer) = peer.outbound.complete(ticket, out) {
             self.transmit_ready(context, now, &peer, drainer);
         }
@@ -359,7 +361,7 @@ impl Outbound {
     }
 
     /// Returns how many datagrams it holds.
-    fn datagrams(&self) -> usize {
+    pub(super) fn datagrams(&self) -> usize {
         self.trains.iter().map(|train| usize::from(train.count)).sum()
     }
 }

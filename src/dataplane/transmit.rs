@@ -20,7 +20,7 @@ impl Device {
     pub(super) fn transmit(&self, peer: &Peer, endpoint: Endpoint, out: &Outbound) -> Sent {
         let mut sent = Sent::default();
         let Some(udp) = self.udp() else {
-            self.stats.dropped(Drop::Send, out.trains.len());
+            self.stats.dropped(Drop::Send, out.datagrams());
             return sent;
         };
         for trains in out.trains.chunks(MAX_TRANSMITS) {
@@ -71,6 +71,12 @@ impl Device {
             }
             match (result, transmits.first_mut()) {
                 (Ok(()), _) | (_, None) => {}
+                (Err(error), Some(_)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // The socket was waited for once already. What is left would wait as long again, and meanwhile
+                    // nothing is received.
+                    self.stats.dropped(Drop::Send, transmits.iter().map(Transmit::count).sum());
+                    return sent;
+                }
                 (Err(error), Some(refused)) => {
                     let is_train = refused.bytes.len() > refused.segment_len;
                     if refused.to.source.is_some() && may_be_the_source(&error) {
@@ -90,7 +96,7 @@ impl Device {
                         );
                         let lost =
                             if singly { refused.segment_len.min(refused.bytes.len()) } else { refused.bytes.len() };
-                        self.stats.dropped(Drop::Send, lost.div_ceil(refused.segment_len.max(1)));
+                        self.stats.dropped(Drop::Send, if singly { 1 } else { refused.count() });
                         refused.bytes = &refused.bytes[lost..];
                     }
                 }

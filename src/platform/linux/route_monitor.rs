@@ -9,7 +9,7 @@
 use std::io;
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::netlink::Netlink;
 use super::stop::Stop;
@@ -53,10 +53,29 @@ impl RouteMonitor {
             self.notifications.notifications(|_| heard = true)?;
             if heard {
                 changed();
+                if !self.rest()? {
+                    return Ok(());
+                }
             }
         }
     }
 }
+
+impl RouteMonitor {
+    /// Lets changes gather, so that a routing daemon that loads a full table is not answered line by line; false if
+    /// told to stop.
+    fn rest(&self) -> io::Result<bool> {
+        let mut fds = [PollFd::new(&self.stop, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, Some(&REST)) {
+            Ok(ready) => Ok(ready == 0),
+            Err(rustix::io::Errno::INTR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Between two reports. A client that moves to another uplink sends within this time or a little more.
+const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 const GROUPS: u32 = (libc::RTMGRP_LINK
     | libc::RTMGRP_IPV4_IFADDR
