@@ -137,7 +137,9 @@ fn a_panic_in_a_thread_ends_the_device_in_order() {
     });
     world.nodes[0].tun().inject(&world.flow4(0).echo(false, 1));
     let ends = world.nodes[0].ends.wait("the end", |ends| !ends.is_empty()).clone();
-    assert_eq!(ends, [End::ThreadFailed("packets".to_owned())]);
+    // The keepalive that ends the handshake may still be on its way out, in the thread that sends it.
+    let died = |name: &str| ["packets", "handshakes"].contains(&name);
+    assert!(matches!(&ends[..], [End::ThreadFailed(name)] if died(name)), "{ends:?}");
     // Neither the joining nor what an owner does before he leaves may wait for the dead.
     within_patience("the threads to end", &world, |world| world.nodes[0].stop());
     within_patience("the device to go down", &world, |world| config::down(&world.nodes[0].device));

@@ -1,0 +1,166 @@
+//! The interface side of configuration: up and down, listen port and mark, and what follows from routes.
+//!
+//! Not here: the course of a change (see the parent), peers (see `peers`).
+
+use std::sync::Arc;
+
+use super::{ApplyError, Change};
+use crate::dataplane::device::Device;
+use crate::dataplane::io::Udp;
+use crate::dataplane::sync::{lock, write};
+use crate::dataplane::workers::Context;
+
+/// Interface state and settings of a device.
+#[derive(Debug, Default)]
+pub(in crate::dataplane) struct Settings {
+    /// The link is up. Without sockets all the same if their port could not be bound: then `up` is false.
+    link_is_up: bool,
+    up: bool,
+    /// The port in use, or to be used at the next up; 0: to be chosen then.
+    port: u16,
+    /// The OS chose the port.
+    port_is_automatic: bool,
+    mark: u32,
+}
+
+impl Settings {
+    /// Tells whether the device has sockets.
+    pub(super) fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Returns the port in use, or to be used; 0 if none was chosen yet.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the firewall mark.
+    pub(super) fn mark(&self) -> u32 {
+        self.mark
+    }
+}
+
+impl Device {
+    /// The interface went up: binds the sockets and lets the peers go. Nothing happens if it is up.
+    ///
+    /// # Errors
+    /// The port could not be bound; the device stays down until a change names a listen port that can be, or until the
+    /// interface goes up anew.
+    pub fn up(&self) -> Result<(), ApplyError> {
+        let mut settings = lock(&self.config);
+        settings.link_is_up = true;
+        if settings.up {
+            return Ok(());
+        }
+        let udp = self.bind(settings.port, settings.mark)?;
+        settings.port_is_automatic |= settings.port == 0;
+        settings.port = udp.port();
+        self.go_up(&mut Context::new(self), &mut settings, udp);
+        Ok(())
+    }
+
+    /// The interface went down: closes the sockets, stops timers, forgets sessions. The configuration stays. After it
+    /// returns nothing is sent or delivered. Nothing happens if it is down.
+    pub fn down(&self) {
+        let mut settings = lock(&self.config);
+        settings.link_is_up = false;
+        if !settings.up {
+            return;
+        }
+        settings.up = false;
+        self.use_sockets(None);
+        self.handshakes.clear();
+        self.silence(&mut Context::new(self), &self.peers.all());
+    }
+
+    /// The routes or addresses of the host changed: cached source addresses of peers that are now reached through
+    /// another interface are forgotten (protocol 11.3).
+    pub fn routes_changed(&self) {
+        let mark = lock(&self.config).mark;
+        for peer in self.peers.all() {
+            let Some(endpoint) = peer.state().core.endpoint() else { continue };
+            let Some(source) = endpoint.source else { continue };
+            if self.platform.network.route_interface(endpoint.remote, mark) != Some(source.interface) {
+                peer.state().core.clear_source();
+            }
+        }
+    }
+
+    /// Binds what the change asks for, without using it yet.
+    pub(super) fn check_sockets(&self, settings: &Settings, change: &Change) -> Result<NewSockets, ApplyError> {
+        let mark = change.mark.unwrap_or(settings.mark);
+        let port = match change.listen_port {
+            Some(0) if settings.port_is_automatic => settings.port,
+            Some(port) => port,
+            None => settings.port,
+        };
+        let port_is_automatic =
+            if change.listen_port.is_some_and(|asked| asked != 0) { false } else { settings.port_is_automatic };
+        let new_port = change.listen_port.is_some() && port != settings.port;
+        // Up without sockets: whoever names a port, the same or another, wants it bound now.
+        let missing = settings.link_is_up && !settings.up && change.listen_port.is_some();
+        let mut sockets = NewSockets { port, port_is_automatic, mark, bound: None };
+        if (settings.up && new_port) || missing {
+            let udp = self.bind(port, mark)?;
+            sockets.port_is_automatic |= port == 0;
+            sockets.port = udp.port();
+            sockets.bound = Some(udp);
+        } else if settings.up && mark != settings.mark {
+            if let Some(udp) = self.udp() {
+                udp.set_mark(mark).map_err(|source| ApplyError::Mark { mark, source })?;
+            }
+        } else if new_port && port != 0 {
+            // Down: bound only to learn now, and not at some later "up", that the port is taken.
+            self.bind(port, mark)?;
+        }
+        Ok(sockets)
+    }
+
+    pub(super) fn apply_sockets(&self, context: &mut Context, settings: &mut Settings, sockets: NewSockets) {
+        let changed = sockets.port != settings.port || sockets.mark != settings.mark;
+        settings.port = sockets.port;
+        settings.port_is_automatic = sockets.port_is_automatic;
+        settings.mark = sockets.mark;
+        if changed {
+            self.peers.all().iter().for_each(|peer| peer.state().core.clear_source());
+        }
+        match sockets.bound {
+            Some(udp) if settings.up => self.use_sockets(Some(udp)),
+            Some(udp) => self.go_up(context, settings, udp),
+            None => {}
+        }
+    }
+
+    /// Lets the peers go, with sockets that were bound for it.
+    fn go_up(&self, context: &mut Context, settings: &mut Settings, udp: Arc<dyn Udp>) {
+        settings.up = true;
+        self.use_sockets(Some(udp));
+        let now = self.platform.clock.now();
+        for peer in self.peers.all() {
+            self.with_peer(context, &peer, |state, _| state.core.up(now));
+        }
+    }
+
+    fn bind(&self, port: u16, mark: u32) -> Result<Arc<dyn Udp>, ApplyError> {
+        self.platform.network.bind(port, mark).map_err(|source| ApplyError::Bind { port, source })
+    }
+
+    /// Puts other sockets in the place of those in use, and returns when these are closed: their port may be wanted
+    /// again at once. A thread holds them for one batch at most.
+    fn use_sockets(&self, udp: Option<Arc<dyn Udp>>) {
+        let before = std::mem::replace(&mut *write(&self.udp), udp).map(|before| Arc::downgrade(&before));
+        // The packet thread sleeps on the sockets that were bound when it began to sleep.
+        self.platform.poller.wake();
+        while before.as_ref().is_some_and(|before| before.strong_count() > 0) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// The sockets after a change.
+pub(super) struct NewSockets {
+    port: u16,
+    port_is_automatic: bool,
+    mark: u32,
+    bound: Option<Arc<dyn Udp>>,
+}
