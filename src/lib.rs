@@ -9,6 +9,7 @@
 //!
 //! This is not a general WireGuard library with a stable interface: the product is the `rvpn` program.
 
+pub mod aead;
 pub mod control;
 pub mod dataplane;
 pub mod platform;
