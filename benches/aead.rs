@@ -1,4 +1,5 @@
-//! ChaCha20-Poly1305 by size and batch: the multi-packet back-end and three libraries, in turn.
+//! ChaCha20-Poly1305 by size and batch: what sessions use, the multi-packet back-end alone and three libraries,
+//! in turn.
 //!
 //! `cargo bench --bench aead`; with `-- 1440` only that size.
 //!
@@ -13,8 +14,8 @@ use std::time::Instant;
 
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
 use ring::aead as ring;
-use rvpn::aead::{Avx512, Key, TAG_LEN};
-use rvpn::proto::crypto::{Aead, PacketAead};
+use rvpn::aead::{self, Avx512, Key, TAG_LEN};
+use rvpn::proto::crypto::{Aead, BadTag, PacketAead, PacketKey};
 use rvpn::proto::keys::SessionKey;
 
 const SIZES: [usize; 4] = [64, 576, 1440, 9000];
@@ -28,16 +29,19 @@ fn main() {
     let contenders = contenders();
     for (working_set, label, rounds) in [(16 << 10, "hot", 201), (COLD, "32 MiB", 7)] {
         for open in [false, true] {
-            println!("\n{}, {label}: ns per packet (GB/s; times as fast as the first)", if open { "open" } else { "seal" });
+            println!(
+                "\n{}, {label}: ns per packet (GB/s; times as fast as the first)",
+                if open { "open" } else { "seal" }
+            );
             print!("{:>6}{:>6}", "bytes", "batch");
-            contenders.iter().for_each(|contender| print!("{:>26}", contender.name));
+            contenders.iter().for_each(|contender| print!("{:>24}", contender.name));
             println!();
             for size in SIZES.into_iter().filter(|size| wanted.is_empty() || wanted.contains(size)) {
                 for batch in BATCHES {
                     let medians = measure(&contenders, open, size, batch, working_set, rounds);
                     print!("{size:>6}{batch:>6}");
                     for median in &medians {
-                        print!("{median:>11.1} ({:>5.2}; {:>4.2})", size as f64 / median, medians[0] / median);
+                        print!("{median:>9.1} ({:>5.2}; {:>4.2})", size as f64 / median, medians[0] / median);
                     }
                     println!();
                 }
@@ -53,7 +57,7 @@ struct Contender {
 }
 
 fn contenders() -> Vec<Contender> {
-    let mut all = vec![by_one("library", || {
+    let mut all = vec![by_one("aws-lc", || {
         let key = Aead::new(&SessionKey::new(KEY));
         let twin = Aead::new(&SessionKey::new(KEY));
         (
@@ -61,14 +65,37 @@ fn contenders() -> Vec<Contender> {
             move |counter, packet: &mut [u8]| twin.open(counter, packet).is_ok(),
         )
     })];
+    for (name, backend) in [("auto", Avx512::detect()), ("library alone", None)] {
+        let (key, twin) =
+            (PacketKey::with(backend, &SessionKey::new(KEY)), PacketKey::with(backend, &SessionKey::new(KEY)));
+        all.push(Contender {
+            name,
+            seal: Box::new(move |packets| key.seal_batch(0, packets)),
+            open: Box::new(move |packets| {
+                let counters: [u64; MAX_BATCH] = std::array::from_fn(|n| n as u64);
+                let mut results = [Err(BadTag); MAX_BATCH];
+                let results = &mut results[..packets.len()];
+                twin.open_batch(&counters[..packets.len()], packets, results);
+                assert!(results.iter().all(Result::is_ok));
+            }),
+        });
+    }
     if let Some(avx512) = Avx512::detect() {
         let (key, twin) = (Key::new(avx512, &KEY), Key::new(avx512, &KEY));
         all.push(Contender {
-            name: "avx512",
-            seal: Box::new(move |packets| key.seal(0, packets)),
+            name: "avx512 always",
+            seal: Box::new(move |packets| {
+                let share = aead::share(packets.len());
+                for (n, packets) in packets.chunks_mut(share).enumerate() {
+                    key.seal((n * share) as u64, packets);
+                }
+            }),
             open: Box::new(move |packets| {
+                let share = aead::share(packets.len());
                 let counters: [u64; MAX_BATCH] = std::array::from_fn(|n| n as u64);
-                twin.open(&counters[..packets.len()], packets, |_, good| assert!(good));
+                for (counters, packets) in counters[..packets.len()].chunks(share).zip(packets.chunks_mut(share)) {
+                    assert_eq!(twin.open(counters, packets).count_ones() as usize, packets.len());
+                }
             }),
         });
     }
@@ -150,7 +177,12 @@ fn measure(
         for (contender, times) in contenders.iter().zip(&mut times) {
             bytes.copy_from_slice(&pristine);
             let start = Instant::now();
-            each_batch(black_box(&mut bytes), batch, packet_len, if open { &*contender.open } else { &*contender.seal });
+            each_batch(
+                black_box(&mut bytes),
+                batch,
+                packet_len,
+                if open { &*contender.open } else { &*contender.seal },
+            );
             times.push(start.elapsed().as_nanos() as f64 / (batches * batch) as f64);
         }
     }
@@ -167,4 +199,3 @@ fn each_batch(bytes: &mut [u8], batch: usize, packet_len: usize, work: &dyn Fn(&
         work(&mut packets[..batch]);
     }
 }
-

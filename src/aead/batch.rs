@@ -11,18 +11,19 @@
 
 use std::arch::x86_64::*;
 
-use super::TAG_LEN;
 use super::chacha20::{self, LANES, Lanes};
 use super::dispatch::{from_words, load, load_partial, store, store_partial, to_words, wipe};
 use super::poly1305::{Keys, WIDTH};
+use super::{Secret, TAG_LEN};
 
-/// The most packets of a batch.
-pub(super) const MAX: usize = LANES;
+// A packet's one-time key takes one lane of the first group.
+const _: () = assert!(super::MAX_BATCH <= LANES && LANES == 2 * WIDTH);
 
-/// Seals `packets[i]` = text, room for the tag, under `counters[i]`; at most [`MAX`] of them.
+/// Seals `packets[i]` = text, room for the tag, under `counters[i]`; as many as
+/// [`super::MAX_BATCH`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn seal(key: &[u32; 8], counters: &[u64], packets: &mut [&mut [u8]]) {
-    let mut stream = Stream::new(key, counters, packets);
+pub(super) fn seal(secret: &Secret, counters: &[u64], packets: &mut [&mut [u8]]) {
+    let mut stream = Stream::new(secret, counters, packets);
     while stream.apply(packets, u16::MAX) {}
     stream.for_each_eight(packets, |packets, [low, high]| {
         for ((packet, low), high) in packets.iter_mut().zip(to_words(low)).zip(to_words(high)) {
@@ -34,11 +35,12 @@ pub(super) fn seal(key: &[u32; 8], counters: &[u64], packets: &mut [&mut [u8]]) 
     stream.wipe();
 }
 
-/// Opens `packets[i]` = ciphertext, tag, under `counters[i]`; at most [`MAX`] of them. Returns a bit for each: 1 if the
+/// Opens `packets[i]` = ciphertext, tag, under `counters[i]`; as many as
+/// [`super::MAX_BATCH`]. Returns a bit for each: 1 if the
 /// tag is right. Those of which it is not keep their ciphertext.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn open(key: &[u32; 8], counters: &[u64], packets: &mut [&mut [u8]]) -> u16 {
-    let mut stream = Stream::new(key, counters, packets);
+pub(super) fn open(secret: &Secret, counters: &[u64], packets: &mut [&mut [u8]]) -> u16 {
+    let mut stream = Stream::new(secret, counters, packets);
     let (mut good, mut first) = (0, 0);
     stream.for_each_eight(packets, |packets, [low, high]| {
         let (mut expected_low, mut expected_high, mut long_enough) = ([0; WIDTH], [0; WIDTH], 0);
@@ -62,14 +64,33 @@ pub(super) fn open(key: &[u32; 8], counters: &[u64], packets: &mut [&mut [u8]]) 
     good
 }
 
+/// Seals one packet with associated data, which the protocol has not and test vectors have.
+#[cfg(test)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn seal_with(secret: &Secret, counter: u64, associated: &[u8], packet: &mut [u8]) {
+    let (mut packets, counters) = ([packet], [counter]);
+    let mut stream = Stream::new(secret, &counters, &packets);
+    while stream.apply(&mut packets, u16::MAX) {}
+    let [packet] = packets;
+    let (text, tag) = packet.split_last_chunk_mut::<TAG_LEN>().expect("room for the tag");
+    let mut authenticated = associated.to_vec();
+    authenticated.resize(associated.len().next_multiple_of(16), 0);
+    authenticated.extend_from_slice(text);
+    let lengths = [associated.len() as u64, text.len() as u64];
+    let [low, high] = Keys::new(&stream.keys[0]).tags(&[(&authenticated, lengths); WIDTH], 1);
+    *tag = (u128::from(to_words(low)[0]) | u128::from(to_words(high)[0]) << 64).to_le_bytes();
+}
+
 /// The key stream of a batch, group by group.
 struct Stream<'a> {
-    key: &'a [u32; 8],
+    secret: &'a Secret,
     counters: &'a [u64],
     /// The one-time keys of the packets, first half and second.
     keys: [[__m512i; WIDTH]; 2],
-    /// The text blocks of one group.
-    blocks: [__m512i; LANES],
+    /// The blocks of one group or two.
+    blocks: [[__m512i; LANES]; 2],
+    /// How many there are.
+    count: usize,
     /// The lane of `blocks` that comes next.
     lane: usize,
     /// Which text block that is.
@@ -87,21 +108,30 @@ struct Position {
 }
 
 impl<'a> Stream<'a> {
-    /// Computes the first group.
+    /// Computes the first group or two.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
     #[inline]
-    fn new(key: &'a [u32; 8], counters: &'a [u64], packets: &[&mut [u8]]) -> Self {
-        let zero = _mm512_setzero_si512();
-        let start = Position { packet: 0, block: 0 };
-        let mut lanes = Lanes { block: zero, low: zero, high: zero };
+    fn new(secret: &'a Secret, counters: &'a [u64], packets: &[&mut [u8]]) -> Self {
+        let mut lanes = Lanes::idle();
         for (n, counter) in counters.iter().enumerate() {
-            lanes.low = _mm512_mask_set1_epi32(lanes.low, 1 << n, *counter as i32);
-            lanes.high = _mm512_mask_set1_epi32(lanes.high, 1 << n, (*counter >> 32) as i32);
+            lanes.assign(1 << n, -(n as i32), *counter);
         }
-        let filled = fill(&mut lanes, packets.len(), start, counters, packets);
-        let blocks = chacha20::blocks(key, &lanes);
-        let (halves, _) = blocks.as_chunks::<WIDTH>();
-        Self { key, counters, keys: [halves[0], halves[1]], blocks, lane: packets.len(), next: start, filled }
+        let start = Position { packet: 0, block: 0 };
+        let empty = [_mm512_setzero_si512(); LANES];
+        let blocks = [empty; 2];
+        let mut stream = Self {
+            secret,
+            counters,
+            keys: [[empty[0]; WIDTH]; 2],
+            blocks,
+            count: 0,
+            lane: 0,
+            next: start,
+            filled: start,
+        };
+        stream.compute(lanes, packets.len(), packets);
+        stream.keys.as_flattened_mut().copy_from_slice(&stream.blocks[0]);
+        stream
     }
 
     /// Computes the tags of the texts, eight packets at a time, and hands both over.
@@ -110,11 +140,12 @@ impl<'a> Stream<'a> {
     fn for_each_eight(&self, packets: &mut [&mut [u8]], mut each: impl FnMut(&mut [&mut [u8]], [__m512i; 2])) {
         for (packets, blocks) in packets.chunks_mut(WIDTH).zip(&self.keys) {
             let mut keys = Keys::new(blocks);
-            let mut texts: [&[u8]; WIDTH] = [&[]; WIDTH];
-            for (text, packet) in texts.iter_mut().zip(packets.iter()) {
-                *text = &packet[..text_len(packet)];
+            let mut messages: [(&[u8], [u64; 2]); WIDTH] = [(&[], [0; 2]); WIDTH];
+            for (message, packet) in messages.iter_mut().zip(packets.iter()) {
+                let len = text_len(packet);
+                *message = (&packet[..len], [0, len as u64]);
             }
-            let tags = keys.tags(&texts, packets.len());
+            let tags = keys.tags(&messages, packets.len());
             keys.wipe();
             each(packets, tags);
         }
@@ -125,14 +156,14 @@ impl<'a> Stream<'a> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
     #[inline]
     fn apply(&mut self, packets: &mut [&mut [u8]], wanted: u16) -> bool {
-        while self.lane < LANES && self.next.packet < packets.len() {
+        while self.lane < self.count && self.next.packet < packets.len() {
             let packet = &mut *packets[self.next.packet];
             let len = text_len(packet);
             let left = len.div_ceil(64) - self.next.block;
-            let run = left.min(LANES - self.lane);
+            let run = left.min(self.count - self.lane);
             if wanted >> self.next.packet & 1 == 1 {
                 let text = &mut packet[64 * self.next.block..len.min(64 * (self.next.block + run))];
-                xor(text, &self.blocks[self.lane..]);
+                xor(text, &self.blocks.as_flattened()[self.lane..]);
             }
             self.lane += run;
             self.next.block += run;
@@ -143,19 +174,31 @@ impl<'a> Stream<'a> {
         if self.filled.packet == packets.len() {
             return false;
         }
-        let zero = _mm512_setzero_si512();
-        let mut lanes = Lanes { block: zero, low: zero, high: zero };
-        self.filled = fill(&mut lanes, 0, self.filled, self.counters, packets);
-        self.blocks = chacha20::blocks(self.key, &lanes);
-        self.lane = 0;
+        self.compute(Lanes::idle(), 0, packets);
         true
+    }
+
+    /// Computes the next group, of which the lanes before `lane` are taken, and the one after it if there is any.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
+    fn compute(&mut self, mut lanes: Lanes, lane: usize, packets: &[&mut [u8]]) {
+        self.filled = fill(&mut lanes, lane, self.filled, self.counters, packets);
+        if self.filled.packet == packets.len() {
+            self.blocks[0] = chacha20::blocks(self.secret, &lanes);
+            self.count = LANES;
+        } else {
+            let mut more = Lanes::idle();
+            self.filled = fill(&mut more, 0, self.filled, self.counters, packets);
+            self.blocks = chacha20::blocks_2(self.secret, &[lanes, more]);
+            self.count = 2 * LANES;
+        }
+        self.lane = lane;
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
     #[inline]
     fn wipe(&mut self) {
         wipe(self.keys.as_flattened_mut());
-        wipe(&mut self.blocks);
+        wipe(self.blocks.as_flattened_mut());
     }
 }
 
@@ -169,16 +212,12 @@ fn fill(
     counters: &[u64],
     packets: &[&mut [u8]],
 ) -> Position {
-    let lane_numbers = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     while position.packet < packets.len() {
         let left = text_len(packets[position.packet]).div_ceil(64) - position.block;
         let run = left.min(LANES - lane);
         let mask = (((1_u32 << run) - 1) << lane) as u16;
-        let counter = counters[position.packet];
-        let first = position.block as i32 + 1 - lane as i32;
-        lanes.block = _mm512_mask_add_epi32(lanes.block, mask, lane_numbers, _mm512_set1_epi32(first));
-        lanes.low = _mm512_mask_set1_epi32(lanes.low, mask, counter as i32);
-        lanes.high = _mm512_mask_set1_epi32(lanes.high, mask, (counter >> 32) as i32);
+        // Lane `lane` gets the block after block 0 and those before `position`.
+        lanes.assign(mask, position.block as i32 + 1 - lane as i32, counters[position.packet]);
         lane += run;
         position.block += run;
         if run < left {

@@ -7,10 +7,12 @@
 
 use std::arch::x86_64::*;
 
+use super::Secret;
+
 /// Blocks in one group.
 pub(super) const LANES: usize = 16;
 
-/// What tells the sixteen blocks of a group apart: state words 12, 14 and 15. Word 13, the first of the nonce, is 0.
+/// What tells the sixteen blocks of a group apart: state words 12, 14 and 15.
 pub(super) struct Lanes {
     /// The number of the block in its packet.
     pub(super) block: __m512i,
@@ -18,6 +20,26 @@ pub(super) struct Lanes {
     pub(super) low: __m512i,
     /// The high half.
     pub(super) high: __m512i,
+}
+
+impl Lanes {
+    /// Returns lanes that belong to no packet.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
+    #[inline]
+    pub(super) fn idle() -> Self {
+        let zero = _mm512_setzero_si512();
+        Self { block: zero, low: zero, high: zero }
+    }
+
+    /// Gives the lanes in `mask` to a packet; lane n to block `first` + n.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
+    #[inline]
+    pub(super) fn assign(&mut self, mask: u16, first: i32, counter: u64) {
+        let numbers = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        self.block = _mm512_mask_add_epi32(self.block, mask, numbers, _mm512_set1_epi32(first));
+        self.low = _mm512_mask_set1_epi32(self.low, mask, counter as i32);
+        self.high = _mm512_mask_set1_epi32(self.high, mask, (counter >> 32) as i32);
+    }
 }
 
 /// A column round and a diagonal round of each state. A macro, because only indices that are literals keep the state in
@@ -53,8 +75,8 @@ macro_rules! add_xor_rotate {
 /// Computes the key stream blocks of one group.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 #[inline]
-pub(super) fn blocks(key: &[u32; 8], lanes: &Lanes) -> [__m512i; LANES] {
-    let start = start(key, lanes);
+pub(super) fn blocks(secret: &Secret, lanes: &Lanes) -> [__m512i; LANES] {
+    let start = start(secret, lanes);
     let mut state = start;
     for _ in 0..10 {
         double_round!(state);
@@ -66,9 +88,9 @@ pub(super) fn blocks(key: &[u32; 8], lanes: &Lanes) -> [__m512i; LANES] {
 /// an instruction has seven others to run beside while it waits for the one before it.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 #[inline]
-pub(super) fn blocks_2(key: &[u32; 8], lanes: &[Lanes; 2]) -> [[__m512i; LANES]; 2] {
-    let first_start = start(key, &lanes[0]);
-    let second_start = start(key, &lanes[1]);
+pub(super) fn blocks_2(secret: &Secret, lanes: &[Lanes; 2]) -> [[__m512i; LANES]; 2] {
+    let first_start = start(secret, &lanes[0]);
+    let second_start = start(secret, &lanes[1]);
     let mut first = first_start;
     let mut second = second_start;
     for _ in 0..10 {
@@ -79,12 +101,13 @@ pub(super) fn blocks_2(key: &[u32; 8], lanes: &[Lanes; 2]) -> [[__m512i; LANES];
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 #[inline]
-fn start(key: &[u32; 8], lanes: &Lanes) -> [__m512i; LANES] {
+fn start(secret: &Secret, lanes: &Lanes) -> [__m512i; LANES] {
     let mut state = [_mm512_setzero_si512(); LANES];
-    for (word, value) in state.iter_mut().zip(CONSTANTS.iter().chain(key)) {
+    for (word, value) in state.iter_mut().zip(CONSTANTS.iter().chain(&*secret.words)) {
         *word = _mm512_set1_epi32(*value as i32);
     }
     state[12] = lanes.block;
+    state[13] = _mm512_set1_epi32(secret.prefix as i32);
     state[14] = lanes.low;
     state[15] = lanes.high;
     state

@@ -16,7 +16,7 @@
 
 use std::arch::x86_64::*;
 
-use super::batch;
+use super::{Secret, batch};
 
 /// Proof that this processor has AVX-512 with integer fused multiply-add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +34,24 @@ impl Avx512 {
     }
 
     /// See [`batch::seal`].
-    pub(super) fn seal(self, key: &[u32; 8], counters: &[u64], packets: &mut [&mut [u8]]) {
+    pub(super) fn seal(self, secret: &Secret, counters: &[u64], packets: &mut [&mut [u8]]) {
         // SAFETY: `self` is proof of every feature that `seal` names: argument 1.
-        unsafe { batch::seal(key, counters, packets) }
+        unsafe { batch::seal(secret, counters, packets) }
     }
 
     /// See [`batch::open`].
-    pub(super) fn open(self, key: &[u32; 8], counters: &[u64], packets: &mut [&mut [u8]]) -> u16 {
+    pub(super) fn open(self, secret: &Secret, counters: &[u64], packets: &mut [&mut [u8]]) -> u16 {
         // SAFETY: `self` is proof of every feature that `open` names: argument 1.
-        unsafe { batch::open(key, counters, packets) }
+        unsafe { batch::open(secret, counters, packets) }
+    }
+}
+
+#[cfg(test)]
+impl Avx512 {
+    /// See [`batch::seal_with`].
+    pub(super) fn seal_with(self, secret: &Secret, counter: u64, associated: &[u8], packet: &mut [u8]) {
+        // SAFETY: `self` is proof of every feature that `seal_with` names: argument 1.
+        unsafe { batch::seal_with(secret, counter, associated, packet) }
     }
 }
 
@@ -104,9 +113,10 @@ pub(super) fn from_words(words: [u64; 8]) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 #[inline]
 pub(super) fn wipe(vectors: &mut [__m512i]) {
+    let zero = _mm512_setzero_si512();
     for vector in vectors {
         // SAFETY: a reference is valid for a write of what it refers to.
-        unsafe { std::ptr::write_volatile(vector, _mm512_setzero_si512()) };
+        unsafe { std::ptr::write_volatile(vector, zero) };
     }
     std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
 }

@@ -79,13 +79,14 @@ impl Keys {
         Self { lanes, sixteenth, s: [s_low, s_high] }
     }
 
-    /// Computes the tags of up to eight texts, as low and high halves; lanes without a text are meaningless.
+    /// Computes the tags of the first `count` of eight messages, as low and high halves; the other lanes are meaningless.
+    /// A message is a text and its block of lengths: of associated data, of text.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
     #[inline]
-    pub(super) fn tags(&self, texts: &[&[u8]; WIDTH], count: usize) -> [__m512i; 2] {
+    pub(super) fn tags(&self, messages: &[(&[u8], [u64; 2]); WIDTH], count: usize) -> [__m512i; 2] {
         let mut sums = [[_mm512_setzero_si512(); WIDTH]; 3];
-        for packet in 0..count {
-            let sum = self.polynomial(packet, texts[packet]);
+        for (packet, (text, lengths)) in messages.iter().enumerate().take(count) {
+            let sum = self.polynomial(packet, text, *lengths);
             for limb in 0..3 {
                 sums[limb][packet] = sum[limb];
             }
@@ -107,11 +108,10 @@ impl Keys {
         wipe(&mut self.s);
     }
 
-    /// Evaluates the polynomial of `text` (padded with zeros to blocks) and the block of lengths, without additional
-    /// data. The result is the sum of the lanes, its carries still to be done, each limb below 2^56.
+    /// Evaluates the polynomial of `text` (padded with zeros to blocks) and the block of lengths. The result is the sum of the lanes, its carries still to be done, each limb below 2^56.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
     #[inline]
-    fn polynomial(&self, packet: usize, text: &[u8]) -> Limbs {
+    fn polynomial(&self, packet: usize, text: &[u8], lengths: [u64; 2]) -> Limbs {
         let last = Factor::new(self.lanes[packet]);
         let by_8 = last.first_lane();
         let by_16 = Factor::new(broadcast_lane(self.sixteenth, packet));
@@ -121,7 +121,7 @@ impl Keys {
         let zeros = 8 * steps - blocks;
         if steps == 1 {
             let mut product = Product::default();
-            product.add(message(last_step(text, zeros, text.len()), FRONT[zeros]), &last);
+            product.add(message(last_step(text, zeros, lengths), FRONT[zeros]), &last);
             return product.fold();
         }
         let (head, rest) = text.split_at(128 - 16 * zeros);
@@ -145,7 +145,7 @@ impl Keys {
         }
         let mut product = Product::default();
         product.add(h, &by_8);
-        h = plus(product.carried(), message(last_step(tail, 0, text.len()), u8::MAX));
+        h = plus(product.carried(), message(last_step(tail, 0, lengths), u8::MAX));
         let mut product = Product::default();
         product.add(h, &last);
         product.fold()
@@ -186,7 +186,7 @@ fn broadcast_lane(limbs: Limbs, lane: usize) -> Limbs {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 #[inline]
 fn times_20(vector: __m512i) -> __m512i {
-    _mm512_add_epi64(_mm512_slli_epi64::<4>(vector), _mm512_slli_epi64::<2>(vector))
+    _mm512_madd52lo_epu64(_mm512_setzero_si512(), vector, _mm512_set1_epi64(20))
 }
 
 /// Sums of the low and of the high 52 bits of products, by limb.
@@ -223,7 +223,7 @@ impl Product {
     #[inline]
     fn fold(&self) -> Limbs {
         [
-            _mm512_add_epi64(self.low[0], times_20(_mm512_slli_epi64::<8>(self.high[2]))),
+            _mm512_madd52lo_epu64(self.low[0], self.high[2], _mm512_set1_epi64(20 << 8)),
             _mm512_add_epi64(self.low[1], _mm512_slli_epi64::<8>(self.high[0])),
             _mm512_add_epi64(self.low[2], _mm512_slli_epi64::<8>(self.high[1])),
         ]
@@ -240,7 +240,7 @@ impl Product {
         let d1 = _mm512_add_epi64(d1, _mm512_srli_epi64::<44>(d0));
         let d2 = _mm512_add_epi64(d2, _mm512_srli_epi64::<44>(d1));
         let over = _mm512_add_epi64(_mm512_slli_epi64::<8>(self.high[2]), _mm512_srli_epi64::<44>(d2));
-        let d0 = _mm512_add_epi64(_mm512_and_si512(d0, mask), times_20(over));
+        let d0 = _mm512_madd52lo_epu64(_mm512_and_si512(d0, mask), over, _mm512_set1_epi64(20));
         let d1 = _mm512_add_epi64(_mm512_and_si512(d1, mask), _mm512_srli_epi64::<44>(d0));
         [_mm512_and_si512(d0, mask), d1, _mm512_and_si512(d2, mask)]
     }
@@ -307,11 +307,12 @@ fn first_step(head: &[u8]) -> [__m512i; 2] {
 /// `zeros` of them in front.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 #[inline]
-fn last_step(tail: &[u8], zeros: usize, len: usize) -> [__m512i; 2] {
+fn last_step(tail: &[u8], zeros: usize, lengths: [u64; 2]) -> [__m512i; 2] {
     let (a, b) = tail.split_at(tail.len().min(64_usize.saturating_sub(16 * zeros)));
     let a = if zeros < 4 { move_up(load_partial(a), zeros) } else { _mm512_setzero_si512() };
     let b = move_up(load_partial(b), zeros.saturating_sub(4));
-    [a, _mm512_mask_set1_epi64(b, 0b1000_0000, len as i64)]
+    let b = _mm512_mask_set1_epi64(b, 0b0100_0000, lengths[0] as i64);
+    [a, _mm512_mask_set1_epi64(b, 0b1000_0000, lengths[1] as i64)]
 }
 
 /// Moves `len` bytes, a multiple of 16, from the start of a vector to its end.
