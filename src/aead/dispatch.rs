@@ -16,6 +16,8 @@
 
 use std::arch::x86_64::*;
 
+#[cfg(test)]
+use super::poly1305;
 use super::{Secret, batch};
 
 /// Proof that this processor has AVX-512 with integer fused multiply-add.
@@ -52,6 +54,18 @@ impl Avx512 {
     pub(super) fn seal_with(self, secret: &Secret, counter: u64, associated: &[u8], packet: &mut [u8]) {
         // SAFETY: `self` is proof of every feature that `seal_with` names: argument 1.
         unsafe { batch::seal_with(secret, counter, associated, packet) }
+    }
+
+    /// See [`poly1305::reduce`]: eight numbers by limb; the results' low and high halves.
+    pub(super) fn reduce(self, limbs: [[u64; 8]; 3]) -> [[u64; 8]; 2] {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
+        fn reduce(limbs: [[u64; 8]; 3]) -> [[u64; 8]; 2] {
+            let [a, b, c] = limbs;
+            let [low, high] = poly1305::reduce([from_words(a), from_words(b), from_words(c)]);
+            [to_words(low), to_words(high)]
+        }
+        // SAFETY: `self` is proof of every feature that `reduce` names: argument 1.
+        unsafe { reduce(limbs) }
     }
 }
 

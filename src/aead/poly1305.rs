@@ -349,7 +349,7 @@ fn sum_lanes(rows: &[__m512i; WIDTH]) -> __m512i {
 /// Reduces eight numbers, limbs up to 2^60, to below p and returns their low 128 bits in halves.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 #[inline]
-fn reduce(limbs: Limbs) -> [__m512i; 2] {
+pub(super) fn reduce(limbs: Limbs) -> [__m512i; 2] {
     let mask_44 = _mm512_set1_epi64(MASK_44);
     let mask_42 = _mm512_set1_epi64(MASK_42);
     let [mut h0, mut h1, mut h2] = limbs;

@@ -301,6 +301,41 @@ mod vectors {
         assert_eq!(packets[1][..sealed.len() - TAG_LEN], *text.unwrap_or(&sealed[..sealed.len() - TAG_LEN]));
     }
 
+    /// Of random messages, one in 2^126 ends here.
+    #[test]
+    fn the_last_reduction_is_right_around_p() {
+        with_backend(|backend| {
+            const TOP: u64 = (1 << 42) - 1;
+            const FULL: u64 = (1 << 44) - 1;
+            // p = 2^130 - 5 is the limbs TOP, FULL, FULL - 4.
+            let cases = [
+                ([0, 0, 0], 0),
+                ([FULL - 5, FULL, TOP], u128::MAX - 5),
+                ([FULL - 4, FULL, TOP], 0),
+                ([FULL - 3, FULL, TOP], 1),
+                ([FULL, FULL, TOP], 4),
+                ([FULL + 1, FULL, TOP], 5),
+                ([FULL, FULL, TOP - 1], u128::MAX >> 40 | (u128::from(TOP - 1) << 88)),
+                ([0, 0, TOP], u128::from(TOP) << 88),
+                ([FULL, FULL - 1, TOP], u128::MAX - (1 << 44)),
+                ([5, 0, TOP + 1], 10),
+                ([FULL - 4, FULL, 2 * TOP + 1], 5),
+                ([1 << 58, 1 << 58, 1 << 58], (1 << 58) + (1 << 102) + (5 << 16)),
+            ];
+            for eight in cases.chunks(8) {
+                let mut limbs = [[0; 8]; 3];
+                for (lane, (number, _)) in eight.iter().enumerate() {
+                    (0..3).for_each(|limb| limbs[limb][lane] = number[limb]);
+                }
+                let [low, high] = backend.reduce(limbs);
+                for (lane, (number, expected)) in eight.iter().enumerate() {
+                    let reduced = u128::from(low[lane]) | u128::from(high[lane]) << 64;
+                    assert_eq!(reduced, *expected, "{number:x?}");
+                }
+            }
+        });
+    }
+
     fn hex(text: &str) -> Vec<u8> {
         let digit = |digit: u8| char::from(digit).to_digit(16).expect("a hexadecimal digit") as u8;
         text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
