@@ -183,6 +183,27 @@ mod tests {
         assert_eq!(open(&responder, 7, &mut message), Ok(48));
     }
 
+    #[test]
+    fn a_batch_is_its_messages_and_a_forged_one_hurts_no_other() {
+        let (initiator, responder) = sessions();
+        let mut batch: Vec<Vec<u8>> = (0..MAX_BATCH).map(|n| vec![n as u8; OVERHEAD + 100 * n]).collect();
+        let mut single = batch.clone();
+        seal_batch(&initiator, 40, batch.iter_mut().map(Vec::as_mut_slice));
+        single.iter_mut().zip(40..).for_each(|(message, counter)| seal(&initiator, counter, message));
+        assert!(batch == single);
+
+        batch[3][20] ^= 1;
+        batch[5].truncate(HEADER_LEN - 1);
+        let mut results = [Ok(0); MAX_BATCH];
+        let count = open_batch(&responder, (40..).zip(batch.iter_mut().map(Vec::as_mut_slice)), &mut results);
+        assert_eq!(count, MAX_BATCH);
+        for (n, (message, result)) in batch.iter().zip(results).enumerate() {
+            assert_eq!(result, if n == 3 || n == 5 { Err(BadTag) } else { Ok(100 * n) });
+            assert!(result.is_err() || message[HEADER_LEN..][..100 * n].iter().all(|byte| *byte == n as u8));
+        }
+        assert_eq!(open_batch(&responder, [], &mut results), 0);
+    }
+
     proptest! {
         #[test]
         fn padding_never_exceeds_the_mtu_unless_the_packet_does(len in 0_usize..70_000, mtu in 0_usize..70_000) {
