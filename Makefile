@@ -13,7 +13,7 @@ PURE := --no-default-features --features pure-rust
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
 NEEDS := scripts/needs
 
-.PHONY: help run test check netns install uninstall build fmt clippy unit docs deny
+.PHONY: help run test check netns install uninstall build fmt clippy unit docs deny aead dudect
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,13 @@ clippy: ## lints, with either set of primitives
 unit: ## unit and integration tests, with either set of primitives
 	$(CARGO) test --quiet --locked --workspace
 	$(CARGO) test --quiet --locked --workspace $(PURE)
+
+aead: ## AEAD_BATCHES (10 million) random batches against two libraries; minutes
+	AEAD_BATCHES=$${AEAD_BATCHES:-10000000} AEAD_SEED=$${AEAD_SEED:-$$RANDOM} \
+		$(CARGO) test --release --locked --lib aead::tests::random_batches -- --nocapture
+
+dudect: ## does the time of sealing and opening depend on secrets? statistics, a minute or two
+	$(CARGO) bench --locked --bench dudect
 
 docs: ## the documentation builds without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps --document-private-items

@@ -23,7 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::background::{self, Parent};
-use super::environment::Environment;
+use super::environment::{AEAD_LIBRARY, Environment};
 use super::error::Error;
 use super::host::Host;
 use super::interface::InterfaceName;
@@ -31,6 +31,7 @@ use super::outcome::{End, Ends};
 use super::server::{self, Configurable};
 use super::socket::{self, SocketFile, SocketWatch};
 use super::worker::Worker;
+use crate::aead;
 
 /// What a daemon is to do.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct Options {
 /// # Errors
 /// Why the device did not start, or failed.
 pub fn run(options: &Options, host: &dyn Host) -> Result<(), Error> {
+    let several = aead::select(options.environment.aead)?;
+    tracing::debug!("packets are sealed by {}", several.map_or(AEAD_LIBRARY, |_| "avx512"));
     if options.environment.handover {
         return run_second(options, host);
     }

@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use super::error::Error;
+use crate::aead;
 
 /// What the environment asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Environment {
     pub workers: Option<usize>,
     /// `RVPN_OFFLOAD=auto|off`: whether segmentation and checksums are left to the kernel where it can.
     pub offload: bool,
+    /// `RVPN_AEAD=auto|avx512|aws-lc`: how packets are sealed (`pure-rust` in place of `aws-lc` in a build with that).
+    pub aead: aead::Choice,
     /// `RVPN_RUN_DIR`: where sockets lie, for tests; `wg` looks only where they lie otherwise.
     pub run_dir: Option<PathBuf>,
     /// [`HANDOVER`]: this is the process in the background, and its standard input is the one that started it.
@@ -33,6 +36,11 @@ pub const HANDOVER: &str = "RVPN_HANDOVER";
 pub const FOREGROUND: &str = "WG_PROCESS_FOREGROUND";
 /// See [`Environment::run_dir`].
 pub const RUN_DIR: &str = "RVPN_RUN_DIR";
+/// See [`Environment::aead`].
+pub const AEAD: &str = "RVPN_AEAD";
+/// What the library for single packets is called.
+pub const AEAD_LIBRARY: &str =
+    if cfg!(all(feature = "aws-lc", not(feature = "pure-rust"))) { "aws-lc" } else { "pure-rust" };
 
 impl Environment {
     /// Reads the variables through `var`. An empty one counts as not set.
@@ -48,6 +56,7 @@ impl Environment {
             foreground: var(FOREGROUND).is_some_and(|value| value == "1"),
             workers: var("RVPN_WORKERS").map(workers).transpose()?,
             offload: var("RVPN_OFFLOAD").map_or(Ok(true), offload)?,
+            aead: var(AEAD).map_or(Ok(aead::Choice::Auto), aead_choice)?,
             run_dir: var(RUN_DIR).map(PathBuf::from),
             handover: var(HANDOVER).is_some(),
         })
@@ -63,6 +72,7 @@ impl Default for Environment {
             foreground: false,
             workers: None,
             offload: true,
+            aead: aead::Choice::Auto,
             run_dir: None,
             handover: false,
         }
@@ -82,6 +92,18 @@ fn offload(value: OsString) -> Result<bool, Error> {
         Some("auto") => Ok(true),
         Some("off") => Ok(false),
         _ => Err(Error::Environment { variable: "RVPN_OFFLOAD", value, expected: "expected `auto` or `off`" }),
+    }
+}
+
+fn aead_choice(value: OsString) -> Result<aead::Choice, Error> {
+    match value.to_str() {
+        Some("auto") => Ok(aead::Choice::Auto),
+        Some("avx512") => Ok(aead::Choice::Avx512),
+        Some(AEAD_LIBRARY) => Ok(aead::Choice::OneByOne),
+        _ if AEAD_LIBRARY == "aws-lc" => {
+            Err(Error::Environment { variable: AEAD, value, expected: "expected `auto`, `avx512` or `aws-lc`" })
+        }
+        _ => Err(Error::Environment { variable: AEAD, value, expected: "expected `auto`, `avx512` or `pure-rust`" }),
     }
 }
 
@@ -122,6 +144,16 @@ mod tests {
             assert!(read(&[("RVPN_WORKERS", workers)]).is_err_and(|error| error.contains(workers)));
         }
         assert!(read(&[("RVPN_OFFLOAD", "on")]).is_err_and(|error| error.contains("`auto` or `off`")));
+    }
+
+    #[test]
+    fn what_seals_packets_is_chosen_by_name() {
+        let choice = |value| read(&[("RVPN_AEAD", value)]).map(|environment| environment.aead);
+        assert_eq!(choice("auto"), Ok(aead::Choice::Auto));
+        assert_eq!(choice("avx512"), Ok(aead::Choice::Avx512));
+        assert_eq!(choice(AEAD_LIBRARY), Ok(aead::Choice::OneByOne));
+        let refusal = format!("RVPN_AEAD=sse: expected `auto`, `avx512` or `{AEAD_LIBRARY}`");
+        assert_eq!(choice("sse"), Err(refusal));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::interface::InvalidName;
+use crate::aead::Unavailable;
 use crate::platform::linux::tun::TunError;
 
 /// Why the daemon did not start, or ended other than asked to.
@@ -53,6 +54,9 @@ pub enum Error {
         /// What it should say.
         expected: &'static str,
     },
+    /// `RVPN_AEAD` asks for what the processor has not.
+    #[error("RVPN_AEAD: {0}")]
+    Aead(#[from] Unavailable),
     /// The process could not be started again in the background.
     #[error("cannot start in the background: {}; `rvpn --foreground` needs no second process", reason(source))]
     Spawn {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  1 receive_batch  packet thread      parse, look the index up, group by keypair   (sequential)
-//!  2 open           any thread         verify and decrypt in place                  (parallel)
+//!  2 open           any thread         verify and decrypt in place, several at once (parallel)
 //!  3 deliver_ready  elected drainer    in order: replay check, roaming, timers, source check, coalesce, write
 //! ```
 //! The replay check is in step 3 and never in the parallel part: the window must see counters in arrival order, and
@@ -23,6 +23,7 @@ use super::stats::Drop;
 use super::sync::read;
 use super::workers::{Context, Job};
 use crate::proto::constants::REJECT_AFTER_TIME;
+use crate::proto::crypto::BadTag;
 use crate::proto::endpoint::Endpoint;
 use crate::proto::index::Index;
 use crate::proto::ip;
@@ -30,7 +31,7 @@ use crate::proto::keypair::Keypair;
 use crate::proto::messages::{self, Message};
 use crate::proto::peer::{DropReason, Received};
 use crate::proto::time::Instant;
-use crate::proto::transport::{self, HEADER_LEN, OVERHEAD};
+use crate::proto::transport::{self, HEADER_LEN, MAX_BATCH, OVERHEAD};
 
 /// A batch on its way to being opened. All its packets are of one keypair.
 pub(super) struct OpenJob {
@@ -356,19 +357,23 @@ impl Device {
 }
 
 impl Inbound {
-    /// Opens every packet in place; returns how many did not verify.
+    /// Opens every packet in place, as many at once as the keypair takes; returns how many did not verify.
     fn open(&mut self, keypair: &Keypair) -> usize {
         let mut bad = 0;
-        for packet in &mut self.packets {
-            let buffer = &mut self.buffers[usize::from(packet.message)];
-            let message = &mut buffer[packet.start as usize..][..packet.len as usize];
-            match transport::open(keypair, packet.counter, message) {
-                Ok(len) => {
-                    packet.verdict = Verdict::Keep;
-                    packet.start += HEADER_LEN as u32;
-                    packet.len = len as u32;
+        let mut results = [Err(BadTag); MAX_BATCH];
+        let mut buffers = Messages { buffers: self.buffers.iter_mut().enumerate(), current: (0, 0, &mut []) };
+        for packets in self.packets.chunks_mut(MAX_BATCH) {
+            let messages = packets.iter().map(|packet| (packet.counter, buffers.next(packet)));
+            let count = transport::open_batch(keypair, messages, &mut results);
+            for (packet, result) in packets.iter_mut().zip(&results[..count]) {
+                match result {
+                    Ok(len) => {
+                        packet.verdict = Verdict::Keep;
+                        packet.start += HEADER_LEN as u32;
+                        packet.len = *len as u32;
+                    }
+                    Err(BadTag) => bad += 1,
                 }
-                Err(_) => bad += 1,
             }
         }
         bad
@@ -378,6 +383,29 @@ impl Inbound {
     fn bytes(&self, n: usize) -> &[u8] {
         let packet = &self.packets[n];
         &self.buffers[usize::from(packet.message)][packet.start as usize..][..packet.len as usize]
+    }
+}
+
+/// Hands out the messages of a batch one after the other, each as a slice of its own.
+///
+/// Packets are listed as they lie: by buffer, and in a buffer from front to back.
+struct Messages<'a, I> {
+    buffers: I,
+    /// Number of a buffer, what was handed out of it, in bytes, and the rest.
+    current: (usize, usize, &'a mut [u8]),
+}
+
+impl<'a, I: Iterator<Item = (usize, &'a mut Buffer)>> Messages<'a, I> {
+    fn next(&mut self, packet: &InboundPacket) -> &'a mut [u8] {
+        let (start, len) = (packet.start as usize, packet.len as usize);
+        let (mut number, mut used, mut rest) = std::mem::take(&mut self.current);
+        while rest.is_empty() || number != usize::from(packet.message) {
+            let (next, buffer) = self.buffers.next().expect("every packet lies in a buffer, behind the one before it");
+            (number, used, rest) = (next, 0, buffer);
+        }
+        let (message, rest) = rest.split_at_mut(start - used).1.split_at_mut(len);
+        self.current = (number, start + len, rest);
+        message
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! | use | `aws_lc` (feature `aws-lc`) | `pure` (feature `pure-rust`, wins; also without `aws-lc`) |
 //! |---|---|---|
-//! | packets and handshake payloads | ChaCha20-Poly1305 of AWS-LC | `chacha20poly1305` |
+//! | single packets and handshake payloads | ChaCha20-Poly1305 of AWS-LC | `chacha20poly1305` |
+//! | packets in batches | [`crate::aead`] where the processor can, else as above | the same |
 //! | X25519 | AWS-LC | `x25519-dalek` |
 //! | BLAKE2s, and what is built on it | [`blake2s`] | [`blake2s`] |
 //! | cookies | [`xaead`] | [`xaead`] |
@@ -19,6 +20,7 @@ use super::keys::{PrivateKey, PublicKey, SessionKey, SharedSecret};
 #[cfg(all(feature = "aws-lc", any(test, not(feature = "pure-rust"))))]
 pub mod aws_lc;
 pub mod blake2s;
+mod packet_key;
 #[cfg(any(test, feature = "pure-rust", not(feature = "aws-lc")))]
 pub mod pure;
 #[cfg(test)]
@@ -30,6 +32,8 @@ pub use aws_lc::{Aead, X25519};
 #[cfg(any(feature = "pure-rust", not(feature = "aws-lc")))]
 pub use pure::{Aead, X25519};
 
+pub use packet_key::PacketKey;
+
 /// Length of a Poly1305 tag, in bytes.
 pub const TAG_LEN: usize = 16;
 
@@ -40,7 +44,8 @@ pub struct BadTag;
 
 /// ChaCha20-Poly1305 under one key, for packets: nonce = 4 zero bytes, counter (LE64); no associated data.
 ///
-/// [`Aead`] is the implementation of this build. The key is wiped when the context is dropped.
+/// [`PacketKey`] is what sessions use; [`Aead`] is the library of this build. The key is wiped when the context is
+/// dropped.
 pub trait PacketAead: Send + Sync + Sized {
     /// Makes the key context: once per keypair, because a context allocates.
     fn new(key: &SessionKey) -> Self;
@@ -58,6 +63,7 @@ pub trait PacketAead: Send + Sync + Sized {
     ///
     /// The caller reserved the counters, so the last of them is below the limit and the sum cannot wrap. Batches are
     /// part of the trait because a back-end that works on several packets at once has its place here.
+    /// A caller hands over what is warm: about as many packets as fit the first-level cache.
     ///
     /// # Panics
     /// If a packet has no room for the tag.
@@ -70,7 +76,7 @@ pub trait PacketAead: Send + Sync + Sized {
 
     /// Opens `packets[i]` under `counters[i]`; `results[i]` is what [`PacketAead::open`] returns for it.
     ///
-    /// The three slices have the same length; if they do not, what is beyond the shortest is left alone.
+    /// A packet that does not open changes nothing for the others. The three slices have the same length; if they do not, what is beyond the shortest is left alone.
     fn open_batch(&self, counters: &[u64], packets: &mut [&mut [u8]], results: &mut [Result<usize, BadTag>]) {
         debug_assert!(counters.len() == packets.len() && packets.len() == results.len());
         for ((packet, counter), result) in packets.iter_mut().zip(counters).zip(results) {

@@ -2,7 +2,7 @@
 //!
 //! Not here: the send counter, the replay window and which slot a keypair is in: they change, so they live in `peer`.
 
-use super::crypto::{Aead, PacketAead};
+use super::crypto::{PacketAead, PacketKey};
 use super::index::Index;
 use super::keys::SessionKey;
 use super::time::Instant;
@@ -41,9 +41,9 @@ pub struct Keypair {
     /// When it was derived.
     pub birth: Instant,
     /// Seals what we send.
-    pub sender: Aead,
+    pub sender: PacketKey,
     /// Opens what we receive.
-    pub receiver: Aead,
+    pub receiver: PacketKey,
 }
 
 impl Keypair {
@@ -54,8 +54,8 @@ impl Keypair {
             local: keys.local,
             remote: keys.remote,
             birth: now,
-            sender: Aead::new(&keys.send),
-            receiver: Aead::new(&keys.receive),
+            sender: PacketKey::new(&keys.send),
+            receiver: PacketKey::new(&keys.receive),
         }
     }
 }

@@ -42,6 +42,48 @@ pub fn seal(keypair: &Keypair, counter: u64, message: &mut [u8]) {
     *tag = keypair.sender.seal(counter, text);
 }
 
+/// The most messages of [`seal_batch`] and [`open_batch`].
+pub const MAX_BATCH: usize = crate::aead::MAX_BATCH;
+
+/// Does with each message what [`seal`] does, under `first_counter` and those after it.
+///
+/// # Panics
+/// If there are more than [`MAX_BATCH`] messages, or one is shorter than [`OVERHEAD`].
+pub fn seal_batch<'a>(keypair: &Keypair, first_counter: u64, messages: impl IntoIterator<Item = &'a mut [u8]>) {
+    let mut packets: [&mut [u8]; MAX_BATCH] = std::array::from_fn(|_| &mut [][..]);
+    let mut count = 0;
+    for (message, counter) in messages.into_iter().zip(first_counter..) {
+        let (header, packet) = message.split_first_chunk_mut().expect("a message begins with room for the header");
+        messages::write_data_header(header, keypair.remote, counter);
+        packets[count] = packet;
+        count += 1;
+    }
+    keypair.sender.seal_batch(first_counter, &mut packets[..count]);
+}
+
+/// Does with each message, given with its counter, what [`open`] does; `results[i]` is what that returns for message
+/// `i`. Returns how many messages there were.
+///
+/// # Panics
+/// If there are more than [`MAX_BATCH`] messages.
+pub fn open_batch<'a>(
+    keypair: &Keypair,
+    messages: impl IntoIterator<Item = (u64, &'a mut [u8])>,
+    results: &mut [Result<usize, BadTag>; MAX_BATCH],
+) -> usize {
+    let mut packets: [&mut [u8]; MAX_BATCH] = std::array::from_fn(|_| &mut [][..]);
+    let mut counters = [0; MAX_BATCH];
+    let mut count = 0;
+    for (counter, message) in messages {
+        // What is too short for a header is nothing, and opens as such: not at all.
+        packets[count] = message.split_at_mut_checked(HEADER_LEN).map_or(&mut [], |(_, packet)| packet);
+        counters[count] = counter;
+        count += 1;
+    }
+    keypair.receiver.open_batch(&counters[..count], &mut packets[..count], &mut results[..count]);
+    count
+}
+
 /// Opens a whole transport message in place; the plaintext is `message[16..16 + returned]`. Pure: no replay check.
 ///
 /// `counter` is the one in the header, as [`messages::parse`] returned it.
@@ -139,6 +181,27 @@ mod tests {
             assert_eq!(open(&responder, 7, &mut forged), Err(BadTag), "byte {byte}");
         }
         assert_eq!(open(&responder, 7, &mut message), Ok(48));
+    }
+
+    #[test]
+    fn a_batch_is_its_messages_and_a_forged_one_hurts_no_other() {
+        let (initiator, responder) = sessions();
+        let mut batch: Vec<Vec<u8>> = (0..MAX_BATCH).map(|n| vec![n as u8; OVERHEAD + 100 * n]).collect();
+        let mut single = batch.clone();
+        seal_batch(&initiator, 40, batch.iter_mut().map(Vec::as_mut_slice));
+        single.iter_mut().zip(40..).for_each(|(message, counter)| seal(&initiator, counter, message));
+        assert!(batch == single);
+
+        batch[3][20] ^= 1;
+        batch[5].truncate(HEADER_LEN - 1);
+        let mut results = [Ok(0); MAX_BATCH];
+        let count = open_batch(&responder, (40..).zip(batch.iter_mut().map(Vec::as_mut_slice)), &mut results);
+        assert_eq!(count, MAX_BATCH);
+        for (n, (message, result)) in batch.iter().zip(results).enumerate() {
+            assert_eq!(result, if n == 3 || n == 5 { Err(BadTag) } else { Ok(100 * n) });
+            assert!(result.is_err() || message[HEADER_LEN..][..100 * n].iter().all(|byte| *byte == n as u8));
+        }
+        assert_eq!(open_batch(&responder, [], &mut results), 0);
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! The system calls that have no safe wrapper elsewhere, each behind the smallest safe signature.
 //!
-//! This is the only file of the program with `unsafe`. What goes into and comes out of a call is plain bytes and
+//! The only file with `unsafe` but the dispatch of [`crate::aead`]. What goes into and comes out of a call is plain bytes and
 //! numbers; their meaning is decided elsewhere ([`super::cmsg`], [`super::socket_name`], [`super::vnet_header`]), in
 //! code that can be tested with hostile input without a kernel.
 //!

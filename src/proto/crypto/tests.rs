@@ -128,6 +128,41 @@ known_answers!(pure);
 #[cfg(feature = "aws-lc")]
 known_answers!(aws_lc);
 
+/// Every back-end there is, at every number of packets from below where it pays to several groups of it.
+#[test]
+fn a_session_key_seals_and_opens_as_the_library_does() {
+    let key = SessionKey::new([5; 32]);
+    let library = Aead::new(&key);
+    for backend in [None, crate::aead::Avx512::detect()] {
+        let session = PacketKey::with(backend, &key);
+        for count in (0..20_usize).chain([33, 128]) {
+            for len in [0, 40, 300, 1440] {
+                let text = |n: usize| vec![n as u8; (len + 31 * n) % 1500];
+                let mut packets: Vec<Vec<u8>> = (0..count).map(|n| [text(n), vec![0; TAG_LEN]].concat()).collect();
+                session.seal_batch(70, &mut packets.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>());
+                for (n, packet) in packets.iter().enumerate() {
+                    let mut alone = text(n);
+                    let tag = library.seal(70 + n as u64, &mut alone);
+                    alone.extend(tag);
+                    assert!(*packet == alone, "packet {n} of {count}, {backend:?}");
+                }
+
+                let forged = |n: usize| n % 5 == 3;
+                packets.iter_mut().enumerate().filter(|(n, _)| forged(*n)).for_each(|(_, packet)| packet[0] ^= 1);
+                let counters: Vec<u64> = (70..).take(count).collect();
+                let mut results = vec![Err(BadTag); count];
+                let mut slices: Vec<&mut [u8]> = packets.iter_mut().map(Vec::as_mut_slice).collect();
+                session.open_batch(&counters, &mut slices, &mut results);
+                for (n, (packet, result)) in packets.iter().zip(results).enumerate() {
+                    let expected = text(n);
+                    assert_eq!(result, if forged(n) { Err(BadTag) } else { Ok(expected.len()) }, "{n} of {count}");
+                    assert!(forged(n) || packet[..expected.len()] == expected, "packet {n} of {count}, {backend:?}");
+                }
+            }
+        }
+    }
+}
+
 #[cfg(feature = "aws-lc")]
 mod differential {
     use proptest::prelude::*;
