@@ -13,10 +13,10 @@ PURE := --no-default-features --features pure-rust
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
 NEEDS := scripts/needs
 
-.PHONY: help run test check netns install uninstall build fmt clippy unit docs deny aead dudect
+.PHONY: help run test check netns bench bench-quick callgrind install uninstall build fmt clippy unit docs deny aead dudect
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 run: ## see a tunnel work between two network namespaces of this machine, then tidy up
 	@$(NEEDS) run
@@ -25,13 +25,28 @@ run: ## see a tunnel work between two network namespaces of this machine, then t
 
 test: ## everything a change must pass
 	@$(NEEDS) test
-	@STRICT=1 $(MAKE) --no-print-directory fmt clippy unit docs deny build netns
+	@STRICT=1 $(MAKE) --no-print-directory fmt clippy unit docs deny build netns callgrind
 
 check: fmt clippy ## the quick part of it: format, lints, unit tests
 	$(CARGO) test --quiet --workspace
 
 netns: build ## the tests in network namespaces; CASE=basic runs one
 	@IMPL="$${IMPL:-$(abspath $(BINARY))}" tests/netns/run $(CASE)
+
+BENCH = $(if $(FIGURES),--figures $(FIGURES)) $(if $(IMPLS),--impls $(IMPLS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	$(if $(SECONDS_EACH),--seconds $(SECONDS_EACH))
+
+bench: examples build ## measure it beside its peers: FIGURES=tcp1,ping IMPLS=rvpn,null-aead ROUNDS=3
+	@$(NEEDS) bench
+	@tests/bench/bench.py $(if $(FIGURES)$(IMPLS),,--docs) $(BENCH)
+
+bench-quick: examples build ## the figures of every day, in three minutes
+	@$(NEEDS) bench
+	@tests/bench/bench.py --quick $(BENCH)
+
+callgrind: examples ## instructions per packet against their budget; RECORD=1 makes this the budget
+	@$(NEEDS) callgrind
+	@tests/bench/callgrind.py $(if $(RECORD),--record)
 
 install: build ## to PREFIX (/usr/local), below DESTDIR
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/rvpn
@@ -41,6 +56,10 @@ uninstall: ## the opposite
 
 build: ## the release binary
 	$(CARGO) build --release --locked --bin rvpn
+
+.PHONY: examples
+examples:
+	$(CARGO) build --release --locked --examples
 
 fmt: ## is everything formatted?
 	$(CARGO) fmt --all --check

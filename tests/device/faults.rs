@@ -1,6 +1,6 @@
 //! What the operating system refuses, after it has worked, costs no packet.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use rvpn::dataplane::workers::End;
@@ -64,6 +64,38 @@ fn a_socket_that_refuses_trains_costs_no_packet() {
         stream(&world, 30_000);
         assert!(sent.entries().iter().all(|train| train.payloads().count() == 1), "not tried again");
     }
+}
+
+#[test]
+fn a_kernel_that_spoils_the_tail_of_equal_trains_costs_no_other_packet() {
+    // Seen of Linux 6.17 to 7.1: of a train whose last datagram is as long as the others, the last is damaged.
+    const SEGMENTS: usize = 20;
+    let world = World::new(1);
+    world.shake();
+    let trains = Arc::new(AtomicUsize::new(0));
+    let spoiled = Arc::clone(&trains);
+    world.internet.set_carrier(move |mut train, arrivals| {
+        if train.payloads().count() > 1 && train.bytes.len().is_multiple_of(train.segment_len) {
+            spoiled.fetch_add(1, Ordering::Relaxed);
+            let middle = train.bytes.len() - train.segment_len / 2;
+            train.bytes[middle] ^= 0xff;
+        }
+        arrivals.push(train);
+    });
+    let payload: Vec<u8> = (0..SEGMENTS * 1_360).map(|n| (n % 251) as u8).collect();
+    let (packet, offload) = world.flow4(0).tcp_super(1, &payload, 1_360);
+    world.nodes[0].tun().inject_offloaded(&packet, offload);
+    world.drain_tun(0);
+    let lost = trains.load(Ordering::Relaxed);
+    assert_eq!(lost, 1, "the fault was met, in one train");
+    let written = world.nodes[1].tun().wait_written(1, PATIENCE);
+    let received = payloads(&written).concat();
+    let bad = world.nodes[1].device.stats().drops(rvpn::dataplane::stats::Drop::BadTag);
+    assert_eq!(bad, 1, "nothing but the tails is refused");
+    assert!(received == payload[..(SEGMENTS - 1) * 1_360], "what is not damaged arrives, merged and in order");
+    assert!(world.nodes[0].device.offloads().sends_trains(), "one damaged datagram is no reason to stop");
+    world.internet.clear_carrier();
+    world.ping(0, 2);
 }
 
 #[test]
