@@ -5,8 +5,8 @@
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 
-use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 use rand::rand_core::UnwrapErr;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
@@ -134,8 +134,14 @@ fn network(text: &str) -> Option<(u32, u8)> {
 }
 
 /// Draws `text` with two points to a character, light on dark.
+///
+/// Comments are left out and no redundancy is added, since a terminal has no scratches: it is to fit on a screen.
 fn qr_code(text: &str) -> Result<Zeroizing<String>, Failure> {
-    let code = QrCode::new(text).map_err(|error| Failure::Word {
+    let mut content = Zeroizing::new(String::with_capacity(text.len()));
+    for line in text.split_inclusive('\n').filter(|line| !line.starts_with('#')) {
+        content.push_str(line);
+    }
+    let code = QrCode::with_error_correction_level(content.as_bytes(), EcLevel::L).map_err(|error| Failure::Word {
         word: "--qr".to_owned(),
         expected: format!("the file does not fit into a QR code: {error}"),
     })?;

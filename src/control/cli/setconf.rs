@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use rustix::event::{Timespec, poll};
 use rvpn_uapi::{SecretKey, Set};
 
 use super::failure::Failure;
@@ -70,5 +71,7 @@ pub(super) fn retries() -> Result<Retries, Failure> {
 /// Says that there is no address yet, and waits.
 pub(super) fn wait(endpoint: &Endpoint, error: &ResolveError, pause: Duration) {
     warn(&format!("`{endpoint}`: {error}; trying again in {:.2} seconds", pause.as_secs_f64()));
-    std::thread::sleep(pause);
+    // On no file: a name server that does not answer tells nobody when it will. A signal only makes it shorter.
+    let timeout = Timespec { tv_sec: pause.as_secs() as _, tv_nsec: pause.subsec_nanos().into() };
+    let _ = poll(&mut [], Some(&timeout));
 }

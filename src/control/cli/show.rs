@@ -11,7 +11,7 @@ mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, Write};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rvpn_uapi::DeviceStatus;
 
@@ -20,6 +20,8 @@ use super::failure::Failure;
 use super::tell;
 use super::terminal::{Style, shows_keys};
 use crate::control::client::Client;
+use crate::dataplane::io::Clock;
+use crate::platform::linux::LinuxClock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -75,10 +77,11 @@ fn one(interface: &OsStr, arguments: &Arguments, client: &Client, out: &mut dyn 
     if arguments.json {
         return Ok(json::write(&[(name.into_owned(), status)], shows_keys(), out)?);
     }
-    Ok(match arguments.field {
+    match arguments.field {
         Some(field) => field.write(&status, None, out)?,
         None => write_pretty(&name, &status, out)?,
-    })
+    }
+    Ok(())
 }
 
 /// Shows each interface that can be asked, and tells of the others.
@@ -116,7 +119,6 @@ fn all(arguments: &Arguments, client: &Client, out: &mut dyn Write) -> Result<()
 }
 
 fn write_pretty(name: &str, status: &DeviceStatus, out: &mut dyn Write) -> io::Result<()> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let view = pretty::View { style: Style::of_output(), shows_keys: shows_keys(), now: now.as_secs() };
+    let view = pretty::View { style: Style::of_output(), shows_keys: shows_keys(), now: LinuxClock.wall().secs };
     view.write(name, status, out)
 }

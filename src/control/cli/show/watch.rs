@@ -3,8 +3,10 @@
 //! Source: ECMA-48, for the sequences.
 
 use std::io::{self, IsTerminal, Write};
-use std::thread;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::control::cli::failure::Failure;
 
@@ -29,7 +31,19 @@ pub(super) fn run(
         }
         out.flush()?;
         drop(out);
-        thread::sleep(interval);
+        wait(interval)?;
+    }
+}
+
+/// Waits until it is time, or until nobody reads any more.
+fn wait(interval: Duration) -> Result<(), Failure> {
+    let timeout = Timespec { tv_sec: interval.as_secs() as _, tv_nsec: interval.subsec_nanos().into() };
+    let out = io::stdout();
+    // An error of the file is reported without being asked for.
+    match poll(&mut [PollFd::new(&out, PollFlags::empty())], Some(&timeout)) {
+        Ok(0) | Err(Errno::INTR) => Ok(()),
+        Ok(_) => Err(Failure::Output(io::ErrorKind::BrokenPipe.into())),
+        Err(error) => Err(Failure::Output(error.into())),
     }
 }
 
