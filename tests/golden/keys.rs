@@ -78,7 +78,7 @@ fn a_key_file_that_others_can_read_is_a_warning_and_works() {
         String::from_utf8(output.stderr).expect("UTF-8")
     };
     assert_eq!(set(0o600), "");
-    assert!(set(0o640).contains("others can read it (mode 0640)"));
+    assert!(set(0o640).contains("others can read the keys in it (mode 0640)"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rand::rand_core::UnwrapErr;
 use rand::rngs::SysRng;
 
 use super::failure::Failure;
-use super::secret_file;
+use super::{secret_file, warn};
 use crate::control::key_text;
 use crate::proto::keys::PrivateKey;
 
@@ -31,8 +31,9 @@ pub(super) fn write_key(key: &[u8; 32], arguments: &Arguments) -> Result<(), Fai
     match &arguments.out {
         Some(file) => secret_file::create(file, &text),
         None => {
-            if let Ok(output) = io::stdout().as_fd().try_clone_to_owned() {
-                secret_file::warn_if_public(&output.into(), "standard output");
+            let output = io::stdout().as_fd().try_clone_to_owned();
+            if let Some(mode) = output.ok().and_then(|output| secret_file::public_mode(&output.into())) {
+                warn(&format!("standard output is a file that others can read (mode {mode:04o}); see `--out`"));
             }
             writeln!(io::stdout(), "{}", *text).map_err(Failure::Output)
         }

@@ -13,15 +13,33 @@ use super::warn;
 use crate::control::config::value::KEY;
 use crate::control::key_text::{self, KEY_TEXT_LEN};
 
-/// Reads a whole file, which may be a pipe. Warns if others can read it too.
+/// A file and whether others can read it.
+pub(super) struct SecretFile {
+    /// What is in it.
+    pub(super) text: Zeroizing<Vec<u8>>,
+    name: String,
+    public_mode: Option<u32>,
+}
+
+impl SecretFile {
+    /// Says so if others than the owner of the file can read the keys that are in it.
+    pub(super) fn warn_if_public(&self) {
+        if let Some(mode) = self.public_mode {
+            warn(&format!("{}: others can read the keys in it (mode {mode:04o}); `chmod 600` ends that", self.name));
+        }
+    }
+}
+
+/// Reads a whole file, which may be a pipe.
 ///
 /// # Errors
 /// [`Failure::File`].
-pub(super) fn read(file: &OsStr) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(super) fn read(file: &OsStr) -> Result<SecretFile, Failure> {
     let failed = |action| move |source| Failure::File { file: file.to_owned(), action, source };
     let mut opened = File::open(file).map_err(failed("open"))?;
-    warn_if_public(&opened, &file.display().to_string());
-    read_all(&mut opened).map_err(failed("read"))
+    let public_mode = public_mode(&opened);
+    let text = read_all(&mut opened).map_err(failed("read"))?;
+    Ok(SecretFile { text, name: file.display().to_string(), public_mode })
 }
 
 /// Reads a file with one key in it. An empty one, as /dev/null, is the key that stands for none.
@@ -29,10 +47,12 @@ pub(super) fn read(file: &OsStr) -> Result<Zeroizing<Vec<u8>>, Failure> {
 /// # Errors
 /// [`Failure::File`], and [`Failure::Word`] if there is anything else in it.
 pub(super) fn read_key(what: &str, file: &OsStr) -> Result<SecretKey, Failure> {
-    let text = read(file)?;
+    let read = read(file)?;
+    let text = &read.text;
     if text.is_empty() {
         return Ok(SecretKey::new(&[0; 32]));
     }
+    read.warn_if_public();
     let key = match text.split_at_checked(KEY_TEXT_LEN) {
         Some((key, rest)) if rest.iter().all(|&byte| byte == 0x0b || byte.is_ascii_whitespace()) => {
             key_text::decode(key)
@@ -55,14 +75,10 @@ pub(super) fn create(file: &OsStr, text: &str) -> Result<(), Failure> {
     made.write_all(&line).and_then(|()| made.sync_all()).map_err(failed("write"))
 }
 
-/// Warns if `file` is a plain file that more than its owner can read.
-pub(super) fn warn_if_public(file: &File, name: &str) {
-    if let Ok(found) = file.metadata()
-        && found.is_file()
-        && found.mode() & 0o077 != 0
-    {
-        warn(&format!("{name}: others can read it (mode {:04o}); `chmod 600` ends that", found.mode() & 0o7777));
-    }
+/// Returns the mode of `file` if it is a plain file that more than its owner can read.
+pub(super) fn public_mode(file: &File) -> Option<u32> {
+    let found = file.metadata().ok()?;
+    (found.is_file() && found.mode() & 0o077 != 0).then_some(found.mode() & 0o7777)
 }
 
 /// Reads to the end; memory that grows is wiped before it is given back.

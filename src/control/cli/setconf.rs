@@ -45,10 +45,13 @@ pub(super) fn read_whole(arguments: &Arguments) -> Result<Set, Failure> {
 
 /// Reads a file. All of its faults are found before any name is looked up.
 fn read(arguments: &Arguments) -> Result<Set, Failure> {
-    let text = secret_file::read(&arguments.file)?;
+    let read = secret_file::read(&arguments.file)?;
     let file = arguments.file.display().to_string();
     let failed = |faults: Vec<Fault>| Failure::Config(ConfigError { file: file.clone(), faults });
-    let config = Config::parse(&text).map_err(failed)?;
+    let config = Config::parse(&read.text).map_err(failed)?;
+    if config.private_key.is_some() || config.peers.iter().any(|peer| peer.set.preshared_key.is_some()) {
+        read.warn_if_public();
+    }
     for warning in &config.warnings {
         warn(&format!("{file}:{warning}"));
     }
