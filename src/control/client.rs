@@ -28,12 +28,14 @@ use super::server::interface_index;
 #[derive(Clone, Debug)]
 pub struct Client {
     directory: PathBuf,
+    /// How long a server may say nothing.
+    patience: Duration,
 }
 
 impl Client {
     /// Looks for sockets in `directory`.
     pub const fn new(directory: PathBuf) -> Self {
-        Self { directory }
+        Self { directory, patience: PATIENCE }
     }
 
     /// Lists the interfaces that have a socket somebody listens on, in the order of the directory, as `wg` does.
@@ -89,7 +91,7 @@ impl Client {
             let len = match stream.read(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(ClientError::Silent { interface: name() });
+                    return Err(ClientError::Silent { interface: name(), patience: self.patience });
                 }
                 result => result.map_err(|source| failed("read from", source))?,
             };
@@ -124,6 +126,9 @@ impl Client {
         match fs::metadata(&path) {
             Ok(found) if found.file_type().is_socket() => {}
             Ok(_) => return Err(ClientError::NotASocket { path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_in_kernel(interface) => {
+                return Err(ClientError::InKernel { interface: name() });
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(ClientError::Absent { interface: name(), path });
             }
@@ -133,7 +138,8 @@ impl Client {
             io::ErrorKind::ConnectionRefused => ClientError::Ended { interface: name(), path },
             _ => failed(error),
         })?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+        stream.set_read_timeout(Some(self.patience)).map_err(failed)?;
+        stream.set_write_timeout(Some(self.patience)).map_err(failed)?;
         Ok(stream)
     }
 }
@@ -142,6 +148,12 @@ impl Client {
 fn is_listening(path: &Path) -> bool {
     let is_socket = fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
     is_socket && !UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Returns whether the kernel's driver runs the interface.
+fn is_in_kernel(interface: &OsStr) -> bool {
+    let properties = fs::read(Path::new("/sys/class/net").join(interface).join("uevent")).unwrap_or_default();
+    properties.split(|&byte| byte == b'\n').any(|line| line == b"DEVTYPE=wireguard")
 }
 
 /// One read takes about 150 peers.
@@ -167,6 +179,12 @@ pub enum ClientError {
         interface: String,
         /// Where its socket would be.
         path: PathBuf,
+    },
+    /// It is the kernel's, which has no socket.
+    #[error("{interface}: the kernel's driver runs it, to which rvpn does not speak; wg(8) does")]
+    InKernel {
+        /// The interface.
+        interface: String,
     },
     /// There is a socket that nobody listens on.
     #[error("{interface}: no WireGuard runs on it any more: nobody listens on {}", path.display())]
@@ -201,10 +219,12 @@ pub enum ClientError {
         source: io::Error,
     },
     /// No answer comes.
-    #[error("{interface}: no answer for {} s; its process hangs", PATIENCE.as_secs())]
+    #[error("{interface}: no answer for {patience:?}; its process hangs")]
     Silent {
         /// The interface.
         interface: String,
+        /// How long it was waited for.
+        patience: Duration,
     },
     /// The answer cannot be understood.
     #[error("{interface}: its answer cannot be understood: {source}")]

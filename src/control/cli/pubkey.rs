@@ -1,19 +1,24 @@
 //! `rvpn pubkey`: the public key of the private key on standard input.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use rvpn_uapi::SecretKey;
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
-use super::secret_file::read_all;
+use super::{secret_file, warn};
 use crate::control::config::value::KEY;
 use crate::control::key_text::{self, KEY_TEXT_LEN};
 use crate::proto::crypto;
 use crate::proto::keys::PrivateKey;
 
 pub(super) fn run() -> Result<(), Failure> {
-    let text = read_all(&mut io::stdin().lock()).map_err(|source| Failure::File {
+    let input = io::stdin().as_fd().try_clone_to_owned();
+    if let Some(mode) = input.ok().and_then(|input| secret_file::public_mode(&input.into())) {
+        warn(&format!("standard input is a file that others can read (mode {mode:04o}); `chmod 600` ends that"));
+    }
+    let text = secret_file::read_all(&mut io::stdin().lock()).map_err(|source| Failure::File {
         file: "standard input".into(),
         action: "read",
         source,

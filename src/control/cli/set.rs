@@ -17,15 +17,25 @@ use crate::control::key_text;
 pub(super) struct Arguments {
     /// The interface to change.
     interface: OsString,
-    /// What to change: [listen-port PORT] [fwmark MARK] [private-key FILE] [peer PUBLIC_KEY [remove]
-    /// [preshared-key FILE] [endpoint HOST:PORT] [persistent-keepalive SECONDS] [allowed-ips ADDRESS/LEN,...]]...
-    ///
-    /// Keys are read from files, because the arguments of a program can be seen by others. /dev/null stands for none,
-    /// as do 0 and `off` for numbers. Allowed IPs replace those there are; with `+` or `-` before it, an address is
-    /// added or removed.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CHANGE")]
+    /// What to change: words of wg(8).
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CHANGE",
+        help = CHANGES,
+        long_help = [CHANGES, "\n\n", DETAILS].concat()
+    )]
     changes: Vec<OsString>,
 }
+
+const CHANGES: &str = "\
+What to change: [listen-port PORT] [fwmark MARK] [private-key FILE] [peer PUBLIC_KEY [remove] [preshared-key FILE] \
+[endpoint HOST:PORT] [persistent-keepalive SECONDS] [allowed-ips ADDRESS/LENGTH,...]]...";
+
+const DETAILS: &str = "\
+Keys are read from files, because others can see the arguments of a program. /dev/null stands for no key, `off` for no \
+mark and no keepalive. Allowed IPs replace those there are; with `+` or `-` before it, one is added or removed.";
 
 pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<(), Failure> {
     let set = read(&arguments.changes)?;

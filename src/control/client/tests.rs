@@ -87,3 +87,36 @@ fn without_a_directory_there_are_no_interfaces() {
     let client = Client::new("/nonexistent/wireguard".into());
     assert!(client.interfaces().expect("no error").is_empty());
 }
+
+#[test]
+fn a_server_that_hangs_is_told_and_not_waited_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let _listener = UnixListener::bind(directory.path().join("wg0.sock")).expect("a socket");
+    let client = Client { patience: Duration::from_millis(10), ..client(&directory) };
+    let error = client.status("wg0".as_ref()).expect_err("no answer");
+    assert_eq!(error.to_string(), "wg0: no answer for 10ms; its process hangs");
+}
+
+#[test]
+fn an_answer_before_the_end_of_the_request_is_read_all_the_same() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let listener = UnixListener::bind(directory.path().join("wg0.sock")).expect("a socket");
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut piece = [0; 100];
+        let _ = stream.read(&mut piece).expect("the beginning");
+        stream.write_all(b"errno=-12\n\n").expect("written");
+        stream.shutdown(std::net::Shutdown::Read).expect("open");
+        // Open until the client has read: what it has sent and nobody took would end the connection for it.
+        stream
+    });
+    let peers = (0..20_000_u32).map(|peer| {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&peer.to_le_bytes());
+        rvpn_uapi::PeerSet::new(rvpn_uapi::PublicKey(key))
+    });
+    let set = Set { peers: peers.collect(), ..Set::default() };
+    let error = client(&directory).apply("wg0".as_ref(), &set).expect_err("refused");
+    assert_eq!(error.to_string(), "wg0: refused: Cannot allocate memory");
+    drop(server.join().expect("no panic"));
+}
