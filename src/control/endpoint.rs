@@ -44,18 +44,25 @@ impl Endpoint {
     pub fn resolve(
         &self,
         retries: Retries,
-        mut wait: impl FnMut(&ResolveError, Duration),
+        wait: impl FnMut(&ResolveError, Duration),
     ) -> Result<SocketAddr, ResolveError> {
-        let mut left = retries.0;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match resolver::resolve(&self.host, &self.service) {
-                Err(error) if !error.is_lasting && left != Some(0) => wait(&error, pause),
-                result => return result,
-            }
-            left = left.map(|left| left - 1);
-            pause = (pause * 6 / 5).min(LONGEST_PAUSE);
+        retry(|| resolver::resolve(&self.host, &self.service), retries, wait)
+    }
+}
+
+fn retry(
+    mut ask: impl FnMut() -> Result<SocketAddr, ResolveError>,
+    Retries(mut left): Retries,
+    mut wait: impl FnMut(&ResolveError, Duration),
+) -> Result<SocketAddr, ResolveError> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match ask() {
+            Err(error) if !error.is_lasting && left != Some(0) => wait(&error, pause),
+            result => return result,
         }
+        left = left.map(|left| left - 1);
+        pause = (pause * 6 / 5).min(LONGEST_PAUSE);
     }
 }
 
@@ -157,6 +164,21 @@ mod tests {
         let endpoint = Endpoint::parse(":1").expect("an empty host is for the resolver to refuse");
         let error = endpoint.resolve(Retries(None), |_, _| panic!("tried again")).expect_err("no host");
         assert!(error.is_lasting);
+    }
+
+    #[test]
+    fn a_passing_failure_is_tried_again_after_ever_longer_pauses() {
+        let passing = || Err(ResolveError { is_lasting: false, reason: String::new() });
+        let mut pauses = Vec::new();
+        let error = retry(passing, Retries(Some(20)), |_, pause| pauses.push(pause)).expect_err("no retries left");
+        assert!(!error.is_lasting);
+        assert_eq!(pauses.len(), 20);
+        assert_eq!(pauses[..3], [1_000, 1_200, 1_440].map(Duration::from_millis));
+        assert_eq!(pauses[19], Duration::from_secs(20));
+        let mut answers = [passing(), passing(), Ok("192.0.2.1:7".parse().expect("an address"))].into_iter();
+        let found = retry(|| answers.next().expect("asked no more than needed"), Retries(None), |_, _| {});
+        assert_eq!(found.ok(), "192.0.2.1:7".parse().ok());
+        assert!(retry(passing, Retries(Some(0)), |_, _| panic!("waited")).is_err());
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub fn port(service: &str) -> Result<u16, ResolveError> {
 pub struct ResolveError {
     /// Whether it will be the same the next time.
     pub is_lasting: bool,
-    reason: String,
+    /// What is wrong, in words.
+    pub reason: String,
 }
 
 fn look_up(host: Option<&str>, service: &str) -> Result<SocketAddr, ResolveError> {
