@@ -173,7 +173,8 @@ fn a_refusal_of_the_server_is_a_failure_in_both() {
     }
 }
 
-/// `wg` keeps the low 16 bits of them: 70000 is 4464 to it. That is nobody's wish.
+/// Where the resolver of the system allows it, `wg` keeps the low 16 bits of them: 70000 is 4464 to it. That is nobody's
+/// wish.
 #[test]
 fn ports_over_65535_are_refused_on_purpose() {
     if !has_judge() {
@@ -181,9 +182,24 @@ fn ports_over_65535_are_refused_on_purpose() {
     }
     let server = Server::new("");
     for words in [&["listen-port", "70000"][..], &["peer", KEY_1, "endpoint", "192.0.2.1:70000"]] {
-        let arguments = [&["set", &server.name], words].concat();
-        let codes = BOTH.map(|tool| tool.run(&arguments, &[]).status.code());
-        assert_eq!(codes, [Some(0), Some(1)], "{words:?}");
-        assert_eq!(server.heard().len(), 1);
+        let output = Tool::Ours.run(&[&["set", &server.name], words].concat(), &[]);
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("70000"));
+        assert_eq!(server.heard(), []);
     }
+}
+
+/// `wg` of 2021 leaves them as they are, which a file cannot mean.
+#[test]
+fn syncconf_takes_away_what_the_file_does_not_name() {
+    if !has_judge() {
+        return;
+    }
+    let key = "01".repeat(32);
+    let server = Server::new(&format!("public_key={key}\npreshared_key={key}\npersistent_keepalive_interval=25\n"));
+    let file = file(format!("[Peer]\nPublicKey = {KEY_1}\n"));
+    assert!(Tool::Ours.run(&["syncconf", &server.name, path(&file)], &[]).status.success());
+    let set = server.heard().pop().expect("asked");
+    assert!(set.peers[0].preshared_key.as_ref().is_some_and(rvpn_uapi::SecretKey::is_zero));
+    assert_eq!((set.peers[0].persistent_keepalive, set.replace_peers), (Some(0), false));
 }
