@@ -99,7 +99,8 @@ fn change(set: &mut Set, name: &str, value: &OsStr) -> Result<(), Failure> {
             let resolved = endpoint.resolve(setconf::retries()?, |error, pause| setconf::wait(&endpoint, error, pause));
             peer.endpoint = Some(resolved.map_err(|error| bad(&error.to_string()))?);
         }
-        (_, peer) => allowed_ips(peer.expect("words of a peer come after one"), bytes)?,
+        ("allowed-ips", Some(peer)) => allowed_ips(peer, bytes)?,
+        (name, _) => unreachable!("`{name}` is not one of the words that were looked for"),
     }
     Ok(())
 }

@@ -28,9 +28,9 @@ impl Fault {
         Self { position, value, expected: expected.into() }
     }
 
-    /// Says what should stand there, and of what does only how long it is: it may be most of a key.
+    /// Says what should stand there, and of what does only how long it is: it may be a key, or most of one.
     pub fn of_secret(position: Position, len: usize, expected: &str) -> Self {
-        Self { position, value: format!("a key of {len} characters"), expected: expected.to_owned() }
+        Self { position, value: format!("a word of {len} characters"), expected: expected.to_owned() }
     }
 }
 

@@ -118,26 +118,26 @@ impl Parser {
         }
         let Some((key, value)) = line.entry() else {
             if self.section != Section::Unknown {
-                self.fault(line, 0, text, "expected `Key = value`");
+                self.fault_of_word(line, text, "expected `Key = value`".to_owned());
             }
             return;
         };
-        let known: &[&str] = match self.section {
-            Section::Interface => &INTERFACE_KEYS,
-            Section::Peer => &PEER_KEYS,
-            Section::None => return self.fault(line, 0, key, "expected `[Interface]` or `[Peer]` above it"),
+        let known: &[Key] = match self.section {
+            Section::Interface => &Key::INTERFACE,
+            Section::Peer => &Key::PEER,
+            Section::None => {
+                return self.fault_of_word(line, key, "expected `[Interface]` or `[Peer]` above it".to_owned());
+            }
             Section::Unknown => return,
         };
-        let Some(name) = known.iter().find(|name| key.eq_ignore_ascii_case(name.as_bytes())) else {
-            return self.fault(line, 0, key, unknown_key(key, known));
+        let Some(found) = known.iter().find(|known| known.is_spelt(key)) else {
+            return self.fault_of_word(line, key, unknown_key(key, known));
         };
         if value.is_empty() {
-            return self.fault(line, 0, key, format!("expected a value after `{name} =`"));
+            return self.fault(line, 0, key, format!("expected a value after `{} =`", found.name()));
         }
-        let at = key.len() + 1;
-        match self.section {
-            Section::Peer => self.peer_entry(line, name, at, value),
-            _ => self.interface_entry(line, name, at, value),
+        if let Err(expected) = self.entry(line, *found, key.len() + 1, value) {
+            self.fault(line, key.len() + 1, value, expected);
         }
     }
 
@@ -157,66 +157,61 @@ impl Parser {
         }
     }
 
-    fn interface_entry(&mut self, line: &Line<'_>, name: &str, at: usize, value: &[u8]) {
-        let config = &mut self.config;
-        let result = match name {
-            "PrivateKey" => return self.secret(line, at, value, |config, key| config.private_key = Some(key)),
-            "ListenPort" => value::port(value).map(|port| config.listen_port = Some(port)),
-            _ => value::fwmark(value).map(|mark| config.fwmark = Some(mark)),
-        };
-        if let Err(expected) = result {
-            self.fault(line, at, value, expected);
-        }
-    }
-
-    fn peer_entry(&mut self, line: &Line<'_>, name: &str, at: usize, value: &[u8]) {
-        let Some(peer) = self.config.peers.last_mut() else { return };
-        let result = match name {
-            "PresharedKey" => {
-                return self.secret(line, at, value, |config, key| {
-                    config.peers.last_mut().expect("an entry of a peer has one").set.preshared_key = Some(key);
-                });
+    /// Keeps a value. One that is not told here has been told already.
+    fn entry(&mut self, line: &Line<'_>, key: Key, at: usize, value: &[u8]) -> Result<(), &'static str> {
+        match key {
+            Key::ListenPort => self.config.listen_port = Some(value::port(value)?),
+            Key::FwMark => self.config.fwmark = Some(value::fwmark(value)?),
+            Key::PrivateKey => self.config.private_key = self.secret(line, at, value),
+            Key::PresharedKey => {
+                let secret = self.secret(line, at, value);
+                self.peer().set.preshared_key = secret;
             }
-            "AllowedIPs" => return self.allowed_ips(line, at, value),
-            "PublicKey" => key_text::decode(value).ok_or(value::KEY).map(|key| {
-                peer.set.public_key = PublicKey(*key.as_bytes());
+            Key::PublicKey => {
+                // One that is none is a fault of its own, and the section is not without it.
                 self.nameless_peer = None;
-            }),
-            "Endpoint" => {
-                let position = line.position(at);
-                value::endpoint(value).map(|endpoint| peer.endpoint = Some((position, endpoint)))
+                let key = key_text::decode(value).ok_or(value::KEY)?;
+                self.peer().set.public_key = PublicKey(*key.as_bytes());
             }
-            _ => value::persistent_keepalive(value).map(|seconds| peer.set.persistent_keepalive = Some(seconds)),
-        };
-        if let Err(expected) = result {
-            self.nameless_peer = self.nameless_peer.take().filter(|_| name != "PublicKey");
-            self.fault(line, at, value, expected);
+            Key::Endpoint => self.peer().endpoint = Some((line.position(at), value::endpoint(value)?)),
+            Key::PersistentKeepalive => {
+                self.peer().set.persistent_keepalive = Some(value::persistent_keepalive(value)?);
+            }
+            Key::AllowedIps => self.allowed_ips(line, at, value),
         }
+        Ok(())
     }
 
-    fn secret(&mut self, line: &Line<'_>, at: usize, value: &[u8], keep: impl FnOnce(&mut Config, SecretKey)) {
-        match key_text::decode(value) {
-            Some(key) => keep(&mut self.config, key),
-            None => self.faults.push(Fault::of_secret(line.position(at), value.len(), value::KEY)),
+    /// The peer whose section it is.
+    fn peer(&mut self) -> &mut Peer {
+        self.config.peers.last_mut().expect("the head of a section `[Peer]` adds one")
+    }
+
+    fn secret(&mut self, line: &Line<'_>, at: usize, value: &[u8]) -> Option<SecretKey> {
+        let key = key_text::decode(value);
+        if key.is_none() {
+            self.faults.push(Fault::of_secret(line.position(at), value.len(), value::KEY));
         }
+        key
     }
 
     fn allowed_ips(&mut self, line: &Line<'_>, at: usize, value: &[u8]) {
-        self.config.peers.last_mut().expect("an entry of a peer has one").set.replace_allowed_ips = true;
+        self.peer().set.replace_allowed_ips = true;
         for (offset, item) in value::items(value) {
-            match value::allowed_ip(item) {
-                Ok(found) => {
-                    let set = &mut self.config.peers.last_mut().expect("an entry of a peer has one").set;
-                    set.replace_allowed_ips &= !found.is_increment;
-                    set.allowed_ips.push(found.change);
-                    if found.has_host_bits {
-                        let (AllowedIpChange::Add(network) | AllowedIpChange::Remove(network)) = found.change;
-                        let text = String::from_utf8_lossy(item);
-                        let position = line.position(at + offset);
-                        self.config.warnings.push(Fault::new(position, &text, format!("is taken for {network}")));
-                    }
+            let found = match value::allowed_ip(item) {
+                Ok(found) => found,
+                Err(expected) => {
+                    self.fault(line, at + offset, item, expected);
+                    continue;
                 }
-                Err(expected) => self.fault(line, at + offset, item, expected),
+            };
+            let set = &mut self.peer().set;
+            set.replace_allowed_ips &= !found.is_increment;
+            set.allowed_ips.push(found.change);
+            if found.has_host_bits {
+                let (AllowedIpChange::Add(network) | AllowedIpChange::Remove(network)) = found.change;
+                let (position, text) = (line.position(at + offset), String::from_utf8_lossy(item));
+                self.config.warnings.push(Fault::new(position, &text, format!("is taken for {network}")));
             }
         }
     }
@@ -236,32 +231,82 @@ impl Parser {
         Err(self.faults)
     }
 
+    /// Tells of a word where a key should be. It may be a secret that lost its place.
+    fn fault_of_word(&mut self, line: &Line<'_>, word: &[u8], expected: String) {
+        let starts = |key: &&Key| word.get(..key.name().len()).is_some_and(|start| key.is_spelt(start));
+        match Key::INTERFACE.iter().chain(&Key::PEER).find(starts) {
+            Some(key) if word.len() > key.name().len() + 2 => {
+                self.fault(line, 0, key.name().as_bytes(), "expected `=` after it");
+            }
+            _ if word.len() > MAX_WORD_LEN => {
+                self.faults.push(Fault::of_secret(line.position(0), word.len(), &expected));
+            }
+            _ => self.fault(line, 0, word, expected),
+        }
+    }
+
     fn fault(&mut self, line: &Line<'_>, at: usize, value: &[u8], expected: impl Into<String>) {
         self.faults.push(Fault::new(line.position(at), &String::from_utf8_lossy(value), expected));
     }
 }
 
-const INTERFACE_KEYS: [&str; 3] = ["PrivateKey", "ListenPort", "FwMark"];
-const PEER_KEYS: [&str; 5] = ["PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive"];
+/// No key of a file is as long, and no secret is as short.
+const MAX_WORD_LEN: usize = 32;
+
+/// A key of a file.
+#[allow(clippy::enum_variant_names, reason = "these are their names")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    PrivateKey,
+    ListenPort,
+    FwMark,
+    PublicKey,
+    PresharedKey,
+    AllowedIps,
+    Endpoint,
+    PersistentKeepalive,
+}
+
+impl Key {
+    const INTERFACE: [Self; 3] = [Self::PrivateKey, Self::ListenPort, Self::FwMark];
+    const PEER: [Self; 5] =
+        [Self::PublicKey, Self::PresharedKey, Self::AllowedIps, Self::Endpoint, Self::PersistentKeepalive];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::PrivateKey => "PrivateKey",
+            Self::ListenPort => "ListenPort",
+            Self::FwMark => "FwMark",
+            Self::PublicKey => "PublicKey",
+            Self::PresharedKey => "PresharedKey",
+            Self::AllowedIps => "AllowedIPs",
+            Self::Endpoint => "Endpoint",
+            Self::PersistentKeepalive => "PersistentKeepalive",
+        }
+    }
+
+    fn is_spelt(self, text: &[u8]) -> bool {
+        text.eq_ignore_ascii_case(self.name().as_bytes())
+    }
+}
 
 /// Keys that `wg-quick` takes out before it hands a file on.
 const WG_QUICK_KEYS: [&str; 9] =
     ["Address", "DNS", "MTU", "Table", "PreUp", "PostUp", "PreDown", "PostDown", "SaveConfig"];
 
-fn unknown_key(key: &[u8], known: &[&str]) -> String {
-    let is = |name: &&&str| key.eq_ignore_ascii_case(name.as_bytes());
-    if WG_QUICK_KEYS.iter().any(|name| is(&name)) {
+fn unknown_key(text: &[u8], known: &[Key]) -> String {
+    if WG_QUICK_KEYS.iter().any(|name| text.eq_ignore_ascii_case(name.as_bytes())) {
         return "is a key of wg-quick: `wg-quick strip` takes it out".to_owned();
     }
-    if INTERFACE_KEYS.iter().any(|name| is(&name)) {
+    if Key::INTERFACE.iter().any(|key| key.is_spelt(text)) {
         return "belongs in `[Interface]`".to_owned();
     }
-    if PEER_KEYS.iter().any(|name| is(&name)) {
+    if Key::PEER.iter().any(|key| key.is_spelt(text)) {
         return "belongs in a `[Peer]`".to_owned();
     }
-    match known.iter().find(|name| value::is_misspelt(key, name)) {
-        Some(name) => format!("expected `{name}`?"),
-        None => format!("expected one of {}", known.join(", ")),
+    match known.iter().find(|key| value::is_misspelt(text, key.name())) {
+        Some(key) => format!("expected `{}`?", key.name()),
+        None => format!("expected one of {}", known.iter().map(|key| key.name()).collect::<Vec<_>>().join(", ")),
     }
 }
 

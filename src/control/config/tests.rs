@@ -33,7 +33,7 @@ fn every_key_is_read_in_any_case_and_spacing() {
 #[test]
 fn all_faults_of_a_file_are_told_with_line_column_value_and_what_was_expected() {
     let text = "Stray = 1\n[Interface]\n  ListenPort = 70000\nÄ = 1\n[Peer]\nAllowedIPs = 10.0.0.0/8, 10.0.0.0/33,x\n\
-                PresharedKey = c2VjcmV0\nAddress = 1\n[Peers]\nAnything\n[Peer]\nPubilcKey = x\nEndpoint =\n";
+                PresharedKey = c2VjcmV0\nAddress = 1\n[Peers]\nAnything\n[Peer]\nPubilcKey = x\nEndpoint =\nPublicKey AQEB\n";
     let expected = [
         "1:1: `Stray`: expected `[Interface]` or `[Peer]` above it",
         "3:16: `70000`: expected a UDP port: 1 to 65535, or 0 for any that is free",
@@ -41,12 +41,13 @@ fn all_faults_of_a_file_are_told_with_line_column_value_and_what_was_expected() 
         "5:1: `[Peer]`: expected `PublicKey = ...` in this section",
         "6:26: `10.0.0.0/33`: expected a prefix length of 0 to 32",
         "6:38: `x`: expected an address with or without a prefix length, as in 10.0.0.0/24 or fd00::1",
-        "7:16: a key of 8 characters: expected a key of 44 characters in base64, as `rvpn genkey` prints",
+        "7:16: a word of 8 characters: expected a key of 44 characters in base64, as `rvpn genkey` prints",
         "8:1: `Address`: is a key of wg-quick: `wg-quick strip` takes it out",
         "9:1: `[Peers]`: expected `[Interface]` or `[Peer]`",
         "11:1: `[Peer]`: expected `PublicKey = ...` in this section",
         "12:1: `PubilcKey`: expected `PublicKey`?",
         "13:1: `Endpoint`: expected a value after `Endpoint =`",
+        "14:1: `PublicKey`: expected `=` after it",
     ];
     assert_eq!(parse(text).expect_err("faults"), expected);
 }
@@ -67,6 +68,12 @@ fn columns_count_characters() {
 
 #[test]
 fn secrets_are_not_told() {
+    for text in ["PrivateKey: ", "PrivateKey ", "", "Preshared Key", "Private Key:=="] {
+        for section in ["[Interface]", "[Peer]", ""] {
+            let faults = parse(&format!("{section}\n{text}{KEY}\n")).expect_err("a fault");
+            assert!(!faults.iter().any(|fault| fault.contains(&KEY[..4])), "{faults:?}");
+        }
+    }
     let almost = &KEY[..43];
     let faults = parse(&format!("[Interface]\nPrivateKey = {almost}\n")).expect_err("a fault");
     assert!(!faults[0].contains(almost) && faults[0].contains("43 characters"), "{faults:?}");
