@@ -45,6 +45,38 @@ fn help_explains_the_environment() {
 }
 
 #[test]
+fn help_lists_the_commands() {
+    let (_, out, _) = outcome(&["--help"], &[]);
+    for command in ["show", "showconf", "set", "setconf", "addconf", "syncconf", "genkey", "genpsk", "pubkey", "pair"] {
+        assert!(out.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}: {out}");
+        let (code, help, err) = outcome(&[command, "--help"], &[]);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{command}");
+        assert!(help.contains(&format!("Usage: rvpn {command}")), "{help}");
+    }
+}
+
+#[test]
+fn commands_fail_in_a_sentence_where_there_is_no_such_interface() {
+    for arguments in [&["show", "wg7"][..], &["showconf", "wg7"], &["set", "wg7", "fwmark", "1"]] {
+        let (code, out, err) = outcome(arguments, &[]);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{arguments:?}");
+        assert!(err.starts_with("rvpn: wg7: no WireGuard runs on it") && err.lines().count() == 1, "{err}");
+    }
+    assert_eq!(outcome(&["show"], &[]), (Some(0), String::new(), String::new()));
+}
+
+#[test]
+fn pair_prints_two_files_and_a_code() {
+    let (code, out, err) = outcome(&["pair", "vpn.example.com:51820"], &[]);
+    assert_eq!((code, err.as_str(), out.matches("[Interface]").count()), (Some(0), "", 2));
+    let (_, with_code, _) = outcome(&["pair", "vpn.example.com:51820", "--qr"], &[]);
+    assert!(with_code.contains('▀') && with_code.lines().count() > out.lines().count() + 20, "{with_code}");
+    let (code, out, err) = outcome(&["pair", "vpn.example.com"], &[]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("`vpn.example.com`: expected a host and a port"), "{err}");
+}
+
+#[test]
 fn the_version_is_that_of_the_package() {
     let (code, out, _) = outcome(&["--version"], &[]);
     assert_eq!((code, out), (Some(0), format!("rvpn {}\n", env!("CARGO_PKG_VERSION"))));

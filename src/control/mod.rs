@@ -5,6 +5,8 @@
 //!             |----> background          start again detached, wait until that is ready
 //!             |----> socket              the file under /var/run/wireguard
 //!             `----> server -> worker -> apply    what `wg` asks for
+//!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
+//!                    `-----> config, endpoint    its files, and names of hosts in them
 //! ```
 //!
 //! Threads: `main` waits for the [`outcome::End`]; `rvpn-uapi` does all IO with the tools, with tokio; `rvpn-apply`
@@ -15,11 +17,15 @@
 pub mod apply;
 pub mod background;
 pub mod cli;
+pub mod client;
+pub mod config;
 pub mod daemon;
+pub mod endpoint;
 pub mod environment;
 pub mod error;
 pub mod host;
 pub mod interface;
+pub mod key_text;
 pub mod log;
 pub mod outcome;
 pub mod server;

@@ -157,7 +157,7 @@ async fn send(stream: &mut UnixStream, text: &[u8]) -> io::Result<()> {
 }
 
 /// Finds an interface by its name, in the network namespace of this process.
-fn interface_index(name: &str) -> Option<u32> {
+pub(super) fn interface_index(name: &str) -> Option<u32> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
     netdevice::name_to_index(&socket, name).ok()

@@ -1,23 +1,38 @@
 //! The command line: words to actions, errors to sentences.
 //!
-//! Not here: what the actions do.
+//! Each command has a file of its own name. Not here: what the daemon does.
 
 mod exit;
+mod failure;
+mod genkey;
+mod genpsk;
+mod pair;
+mod pubkey;
+mod secret_file;
+mod set;
+mod setconf;
+mod show;
+mod showconf;
+mod syncconf;
+mod terminal;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use self::exit::Exit;
+use self::failure::Failure;
+use super::client::Client;
 use super::daemon::{self, Options};
-use super::environment::Environment;
+use super::environment::{Environment, RUN_DIR};
 use super::error::Error;
 use super::host::Linux;
 use super::interface::InterfaceName;
 use super::log::{self, LOG_LEVEL, Level};
+use super::socket;
 use crate::platform::linux::process;
 
 /// Runs the program with its arguments and environment.
@@ -26,23 +41,51 @@ pub fn run() -> ExitCode {
     exit.into()
 }
 
-/// WireGuard in user space.
+/// WireGuard in user space, and its tools.
 ///
-/// Makes the interface INTERFACE, then runs in the background until the interface is deleted. Configure it with wg(8)
-/// or wg-quick(8); `WG_QUICK_USERSPACE_IMPLEMENTATION=rvpn` makes the latter use this program where the kernel has no
+/// `rvpn INTERFACE` makes the interface INTERFACE, then runs in the background until the interface is deleted. The
+/// commands are those of wg(8) and speak to any WireGuard that has a socket in /var/run/wireguard. wg(8) and wg-quick(8)
+/// work as well; `WG_QUICK_USERSPACE_IMPLEMENTATION=rvpn` makes the latter use this program where the kernel has no
 /// WireGuard.
 #[derive(Debug, Parser)]
-#[command(version, after_help = ENVIRONMENT)]
+#[command(version, after_help = ENVIRONMENT, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
     /// Stay in the foreground.
     #[arg(short, long)]
     foreground: bool,
     /// The interface to make: 1 to 15 characters.
-    interface: OsString,
+    #[arg(required = true)]
+    interface: Option<OsString>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show interfaces: configuration, peers, handshakes, traffic.
+    Show(show::Arguments),
+    /// Print the configuration of an interface, for `setconf`.
+    Showconf(showconf::Arguments),
+    /// Change an interface: its keys and ports, its peers.
+    Set(set::Arguments),
+    /// Make a file the configuration of an interface.
+    Setconf(setconf::Arguments),
+    /// Add a file to the configuration of an interface.
+    Addconf(setconf::Arguments),
+    /// Make a file the configuration, without interrupting peers that stay.
+    Syncconf(setconf::Arguments),
+    /// Print a new private key.
+    Genkey(genkey::Arguments),
+    /// Print a new preshared key.
+    Genpsk(genkey::Arguments),
+    /// Read a private key from standard input and print its public key.
+    Pubkey,
+    /// Print configuration files for both ends of a new tunnel.
+    Pair(pair::Arguments),
 }
 
 const ENVIRONMENT: &str = "\
-Environment:
+Environment of the daemon:
   LOG_LEVEL=verbose|error|silent  How much to log to standard error; `debug` is `verbose`; default: error.
                                   In the background, nothing is logged unless this is set
   WG_PROCESS_FOREGROUND=1         The same as --foreground
@@ -51,9 +94,16 @@ Environment:
   RVPN_OFFLOAD=auto|off           Leave segmentation to the kernel where it can do it; default: auto
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
 
+Environment of the commands:
+  WG_COLOR_MODE=always|never      Whether `show` has colours; default: on a terminal, unless NO_COLOR is set
+  WG_HIDE_KEYS=never              Let `show` print private and preshared keys
+  WG_ENDPOINT_RESOLUTION_RETRIES=N|infinity
+                                  How often to ask again for the address of an endpoint; default: 15
+
 Examples:
   rvpn wg0                        Make wg0 and return when it can be configured
-  wg setconf wg0 wg0.conf         Configure it
+  rvpn setconf wg0 wg0.conf       Configure it
+  rvpn show --watch               Watch its peers
   ip link delete wg0              End it";
 
 /// As wireguard-go: no arguments are a question, not a mistake.
@@ -76,31 +126,86 @@ fn parse_and_run() -> Exit {
             };
         }
     };
-    match run_daemon(&arguments) {
+    match arguments {
+        Arguments { command: Some(command), .. } => finish(run_command(&command)),
+        Arguments { interface, foreground, .. } => {
+            match run_daemon(&interface.expect("required where there is no command"), foreground) {
+                Ok(()) => Exit::Success,
+                Err(Error::Told) => Exit::Failure,
+                Err(error) => {
+                    tell(&error.to_string());
+                    Exit::Failure
+                }
+            }
+        }
+    }
+}
+
+fn run_daemon(interface: &OsString, foreground: bool) -> Result<(), Error> {
+    process::inherit_no_further();
+    let interface = InterfaceName::new(interface)?;
+    let environment = Environment::read(|name| std::env::var_os(name))?;
+    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
+    let host = Linux::new(&environment);
+    daemon::run(&Options { interface, foreground, environment }, &host)
+}
+
+fn run_command(command: &Command) -> Result<(), Failure> {
+    let directory = std::env::var_os(RUN_DIR).filter(|value| !value.is_empty());
+    let client = Client::new(directory.map_or_else(socket::default_directory, Into::into));
+    match command {
+        Command::Show(arguments) => show::run(arguments, &client),
+        Command::Showconf(arguments) => showconf::run(arguments, &client),
+        Command::Set(arguments) => set::run(arguments, &client),
+        Command::Setconf(arguments) => setconf::run(arguments, &client),
+        Command::Addconf(arguments) => setconf::run_add(arguments, &client),
+        Command::Syncconf(arguments) => syncconf::run(arguments, &client),
+        Command::Genkey(arguments) => genkey::run(arguments),
+        Command::Genpsk(arguments) => genpsk::run(arguments),
+        Command::Pubkey => pubkey::run(),
+        Command::Pair(arguments) => pair::run(arguments),
+    }
+}
+
+fn finish(outcome: Result<(), Failure>) -> Exit {
+    match outcome {
         Ok(()) => Exit::Success,
-        Err(Error::Told) => Exit::Failure,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "rvpn: {error}");
+        Err(failure) => {
+            if !failure.is_unread() {
+                tell(&failure.to_string());
+            }
             Exit::Failure
         }
     }
 }
 
-fn run_daemon(arguments: &Arguments) -> Result<(), Error> {
-    process::inherit_no_further();
-    let interface = InterfaceName::new(&arguments.interface)?;
-    let environment = Environment::read(|name| std::env::var_os(name))?;
-    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
-    let host = Linux::new(&environment);
-    daemon::run(&Options { interface, foreground: arguments.foreground, environment }, &host)
+/// Says what went wrong, each line of it. A terminal that is gone reads nothing.
+fn tell(message: &str) {
+    for line in message.lines() {
+        let _ = writeln!(std::io::stderr(), "rvpn: {line}");
+    }
+}
+
+/// Says what is odd and no error.
+fn warn(message: &str) {
+    let _ = writeln!(std::io::stderr(), "rvpn: warning: {message}");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::interface::NameFault;
 
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_interface_can_have_the_name_of_a_command() {
+        for command in Arguments::command().get_subcommands() {
+            let fault = InterfaceName::new(command.get_name().as_ref()).expect_err("reserved").fault;
+            assert_eq!(fault, NameFault::Command, "{}", command.get_name());
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  tun ── vnet_header          udp ── udp_offload, cmsg, socket_name          clock
 //!    \______________________ poller ___/                     alarm
-//!  link_monitor, route_monitor ── netlink, stop            process
+//!  link_monitor, route_monitor ── netlink, stop            process            resolver
 //!                       all: sys (the only unsafe code)
 //! ```
 //!
@@ -28,6 +28,7 @@ pub mod link_monitor;
 mod netlink;
 pub mod poller;
 pub mod process;
+pub mod resolver;
 pub mod route_monitor;
 mod socket_name;
 pub mod stop;

@@ -6,12 +6,15 @@
 //!
 //! Not here: anything `rustix` offers (sockets, most options, poll, epoll, eventfd, readv, writev, setns).
 //!
-//! Sources: Linux `if_tun.h`, tun.c; man pages recvmmsg(2), sendmmsg(2), clock_gettime(2), fcntl(2).
+//! Sources: Linux `if_tun.h`, tun.c; man pages recvmmsg(2), sendmmsg(2), clock_gettime(2), fcntl(2),
+//! getaddrinfo(3).
 
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::cmsg::ControlBuffer;
@@ -307,13 +310,51 @@ fn retry_on_intr(mut call: impl FnMut() -> libc::c_int) -> io::Result<libc::c_in
     }
 }
 
+/// getaddrinfo: returns the first address of `node`, for UDP at `service`; without a node, the one to listen at.
+///
+/// `None` if what it found is neither IPv4 nor IPv6. Blocks for as long as the resolver of the system does.
+///
+/// # Errors
+/// The `EAI_*` value, and for EAI_SYSTEM the OS's error with it.
+pub(super) fn resolve(node: Option<&CStr>, service: &CStr) -> Result<Option<SocketAddr>, (i32, io::Error)> {
+    // SAFETY: zeroes are a valid `addrinfo`: numbers, and pointers that may be null.
+    let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
+    hints.ai_family = libc::AF_UNSPEC;
+    hints.ai_socktype = libc::SOCK_DGRAM;
+    hints.ai_protocol = libc::IPPROTO_UDP;
+    if node.is_none() {
+        hints.ai_flags = libc::AI_PASSIVE;
+    }
+    let mut list: *mut libc::addrinfo = std::ptr::null_mut();
+    let node = node.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: the strings end with zero bytes and live through the call, `node` may be null because `service` is not,
+    // `hints` is initialised, and `list` is where the result goes.
+    let result = unsafe { libc::getaddrinfo(node, service.as_ptr(), &raw const hints, &raw mut list) };
+    if result != 0 {
+        return Err((result, io::Error::last_os_error()));
+    }
+    let mut name = SocketName::default();
+    // SAFETY: on success `list` is a list of at least one entry, valid until it is freed below.
+    let first = unsafe { &*list };
+    let len = first.ai_addrlen as usize;
+    if !first.ai_addr.is_null() && len <= SocketName::ROOM {
+        // SAFETY: the entry owns `ai_addrlen` bytes at `ai_addr`, which are initialised and not written meanwhile.
+        let bytes = unsafe { std::slice::from_raw_parts(first.ai_addr.cast::<u8>(), len) };
+        name.room()[..len].copy_from_slice(bytes);
+        name.set_len(len);
+    }
+    // SAFETY: `list` came from getaddrinfo and neither it nor `first` is used again.
+    unsafe { libc::freeaddrinfo(list) };
+    Ok(name.address())
+}
+
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddr, UdpSocket};
+    use std::net::UdpSocket;
     use std::os::fd::AsFd;
 
     use super::*;
@@ -394,6 +435,16 @@ mod tests {
             let error = send_messages(socket.as_fd(), std::iter::once(message)).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{len}");
         }
+    }
+
+    #[test]
+    fn addresses_in_digits_are_resolved_without_asking_anyone() {
+        let resolve = |node: Option<&CStr>| resolve(node, c"51820").map_err(|(code, _)| code);
+        assert_eq!(resolve(Some(c"192.0.2.1")), Ok("192.0.2.1:51820".parse().ok()));
+        assert_eq!(resolve(Some(c"fe80::1%1")), Ok("[fe80::1%1]:51820".parse().ok()));
+        assert_eq!(resolve(None).map(|address| address.map(|address| address.port())), Ok(Some(51820)));
+        assert_eq!(resolve(Some(c"")), Err(libc::EAI_NONAME));
+        assert_eq!(resolve(Some(c"fe80::1%no-such-interface")), Err(libc::EAI_NONAME));
     }
 
     #[test]

@@ -1,0 +1,248 @@
+//! The configuration socket from the side that asks: `wg` built in.
+//!
+//! Any program that serves `/var/run/wireguard/<interface>.sock` is understood. Each operation has a connection of its
+//! own. A socket that refuses is passed over and left where it is: `wg` would delete it, and with it one that is just
+//! about to listen.
+//!
+//! Not here: the text (see the `rvpn-uapi` crate), and the other side (see `server`).
+//!
+//! Source: <https://www.wireguard.com/xplatform/>.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rvpn_uapi::{DeviceStatus, Errno, ParseError, Reply, ReplyParser, Set, write_set};
+use zeroize::Zeroizing;
+
+use super::error::reason;
+use super::server::interface_index;
+
+/// The sockets in one directory.
+#[derive(Clone, Debug)]
+pub struct Client {
+    directory: PathBuf,
+    /// How long a server may say nothing.
+    patience: Duration,
+}
+
+impl Client {
+    /// Looks for sockets in `directory`.
+    pub const fn new(directory: PathBuf) -> Self {
+        Self { directory, patience: PATIENCE }
+    }
+
+    /// Lists the interfaces that have a socket somebody listens on, in the order of the directory, as `wg` does.
+    ///
+    /// # Errors
+    /// [`ClientError::List`] if the directory is there and cannot be read.
+    pub fn interfaces(&self) -> Result<Vec<String>, ClientError> {
+        let failed = |source| ClientError::List { path: self.directory.clone(), source };
+        let entries = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(".sock"));
+            if let Some(name) = name.filter(|name| !name.is_empty())
+                && is_listening(&path)
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Asks for the state of an interface.
+    ///
+    /// # Errors
+    /// [`ClientError`], with the interface's name in it.
+    pub fn status(&self, interface: &OsStr) -> Result<DeviceStatus, ClientError> {
+        self.ask(interface, b"get=1\n\n").map(|reply| reply.status)
+    }
+
+    /// Changes an interface.
+    ///
+    /// # Errors
+    /// [`ClientError`]; whether part of the change has acted then is up to the server (rvpn: nothing has).
+    pub fn apply(&self, interface: &OsStr, set: &Set) -> Result<(), ClientError> {
+        let mut text = Zeroizing::new(Vec::new());
+        write_set(set, &mut text);
+        self.ask(interface, &text).map(drop)
+    }
+
+    fn ask(&self, interface: &OsStr, request: &[u8]) -> Result<Reply, ClientError> {
+        let name = || interface.to_string_lossy().into_owned();
+        let failed = |action, source| ClientError::Socket { interface: name(), action, source };
+        let mut stream = self.connect(interface)?;
+        // A server that answers before it has read all, and closes, has its answer read all the same.
+        let sent = stream.write_all(request);
+        let mut parser = ReplyParser::new(Arc::new(interface_index));
+        let mut buffer = Zeroizing::new(vec![0; READ_LEN]);
+        let reply = loop {
+            let len = match stream.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(ClientError::Silent { interface: name(), patience: self.patience });
+                }
+                result => result.map_err(|source| failed("read from", source))?,
+            };
+            let answer = match len {
+                0 => Err(parser.incomplete()),
+                len => parser.next(&mut &buffer[..len]),
+            };
+            match answer {
+                Ok(None) => {}
+                Ok(Some(reply)) => break reply,
+                Err(source) => {
+                    sent.map_err(|source| failed("write to", source))?;
+                    return Err(ClientError::Answer { interface: name(), source });
+                }
+            }
+        };
+        match reply.error {
+            None => Ok(reply),
+            Some(errno) => Err(ClientError::Refused { interface: name(), errno }),
+        }
+    }
+
+    fn connect(&self, interface: &OsStr) -> Result<UnixStream, ClientError> {
+        let name = || interface.to_string_lossy().into_owned();
+        if interface.is_empty() || interface.as_bytes().contains(&b'/') {
+            return Err(ClientError::Name { interface: name() });
+        }
+        let mut file = interface.to_owned();
+        file.push(".sock");
+        let path = self.directory.join(file);
+        let failed = |source| ClientError::Socket { interface: name(), action: "connect to", source };
+        match fs::metadata(&path) {
+            Ok(found) if found.file_type().is_socket() => {}
+            Ok(_) => return Err(ClientError::NotASocket { path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_in_kernel(interface) => {
+                return Err(ClientError::InKernel { interface: name() });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ClientError::Absent { interface: name(), path });
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        let stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => ClientError::Ended { interface: name(), path },
+            _ => failed(error),
+        })?;
+        stream.set_read_timeout(Some(self.patience)).map_err(failed)?;
+        stream.set_write_timeout(Some(self.patience)).map_err(failed)?;
+        Ok(stream)
+    }
+}
+
+/// Returns whether somebody accepts connections; whoever may not find out takes it for yes.
+fn is_listening(path: &Path) -> bool {
+    let is_socket = fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    is_socket && !UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Returns whether the kernel's driver runs the interface.
+fn is_in_kernel(interface: &OsStr) -> bool {
+    let properties = fs::read(Path::new("/sys/class/net").join(interface).join("uevent")).unwrap_or_default();
+    properties.split(|&byte| byte == b'\n').any(|line| line == b"DEVTYPE=wireguard")
+}
+
+/// One read takes about 150 peers.
+const READ_LEN: usize = 64 * 1024;
+
+/// A device that takes in 100,000 peers is silent for seconds; one that says nothing for this long hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why an interface cannot be asked or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No file of that name can exist.
+    #[error("`{interface}` cannot be the name of an interface")]
+    Name {
+        /// The name.
+        interface: String,
+    },
+    /// There is no socket.
+    #[error("{interface}: no WireGuard runs on it: there is no {}; `rvpn show interfaces` lists those there are", path.display())]
+    Absent {
+        /// The interface.
+        interface: String,
+        /// Where its socket would be.
+        path: PathBuf,
+    },
+    /// It is the kernel's, which has no socket.
+    #[error("{interface}: the kernel's driver runs it, to which rvpn does not speak; wg(8) does")]
+    InKernel {
+        /// The interface.
+        interface: String,
+    },
+    /// There is a socket that nobody listens on.
+    #[error("{interface}: no WireGuard runs on it any more: nobody listens on {}", path.display())]
+    Ended {
+        /// The interface.
+        interface: String,
+        /// Its socket.
+        path: PathBuf,
+    },
+    /// There is something else where the socket belongs.
+    #[error("{}: this is not a socket", path.display())]
+    NotASocket {
+        /// Where the socket belongs.
+        path: PathBuf,
+    },
+    /// The directory of the sockets cannot be read.
+    #[error("{}: cannot list interfaces: {}", path.display(), reason(source))]
+    List {
+        /// The directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The socket fails.
+    #[error("{interface}: cannot {action} its socket: {}", reason(source))]
+    Socket {
+        /// The interface.
+        interface: String,
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// No answer comes.
+    #[error("{interface}: no answer for {patience:?}; its process hangs")]
+    Silent {
+        /// The interface.
+        interface: String,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// The answer cannot be understood.
+    #[error("{interface}: its answer cannot be understood: {source}")]
+    Answer {
+        /// The interface.
+        interface: String,
+        /// Where and why.
+        source: ParseError,
+    },
+    /// The server said no.
+    #[error("{interface}: refused: {errno}")]
+    Refused {
+        /// The interface.
+        interface: String,
+        /// What it answered.
+        errno: Errno,
+    },
+}
+
+#[cfg(test)]
+mod tests;
