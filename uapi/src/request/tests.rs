@@ -213,18 +213,6 @@ fn a_request_with_100_000_peers_fits() {
     assert_eq!(set.peers.len(), 100_000);
 }
 
-/// Prints the figure; run with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-#[allow(clippy::disallowed_methods, reason = "a measurement needs the clock")]
-fn parsing_20_000_peers() {
-    let mut text = Vec::new();
-    write_set(&Set { peers: many_peers(20_000), ..Set::default() }, &mut text);
-    let start = std::time::Instant::now();
-    assert_eq!(events(text.chunks(16 * 1024)).len(), 1);
-    println!("{} bytes in {:?}", text.len(), start.elapsed());
-}
-
 fn many_peers(count: u32) -> Vec<PeerSet> {
     (0..count)
         .map(|index| {
