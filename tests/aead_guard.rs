@@ -24,8 +24,10 @@ impl Guarded {
             libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0).cast::<u8>()
         };
         assert_ne!(start.cast(), libc::MAP_FAILED);
-        // SAFETY: these pages lie in the mapping.
-        let made = unsafe { libc::mprotect(start.add(PAGE).cast(), pages * PAGE, access) };
+        // SAFETY: the second page lies in the mapping.
+        let first = unsafe { start.add(PAGE) };
+        // SAFETY: these pages lie in the mapping, and nothing else refers to them.
+        let made = unsafe { libc::mprotect(first.cast(), pages * PAGE, access) };
         assert_eq!(made, 0);
         Self { start, pages }
     }
@@ -33,9 +35,12 @@ impl Guarded {
     /// The first or the last `len` bytes between the guards.
     fn bytes(&mut self, len: usize, last: bool) -> &mut [u8] {
         let room = self.pages * PAGE;
+        assert!(len <= room);
         let offset = if last { room - len } else { 0 };
+        // SAFETY: `offset` lies within the writable pages.
+        let first = unsafe { self.start.add(PAGE + offset) };
         // SAFETY: the bytes lie in the writable pages, were zeroed by the kernel, and are borrowed as long as `self`.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(PAGE + offset), len) }
+        unsafe { std::slice::from_raw_parts_mut(first, len) }
     }
 }
 

@@ -23,7 +23,8 @@ const _: () = assert!(super::MAX_BATCH <= LANES && LANES == 2 * WIDTH);
 /// [`super::MAX_BATCH`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn seal(secret: &Secret, counters: &[u64], packets: &mut [&mut [u8]]) {
-    let mut stream = Stream::new(secret, counters, packets);
+    let mut stream = Stream::new(secret, counters);
+    stream.start(packets);
     while stream.apply(packets, u16::MAX) {}
     stream.for_each_eight(packets, |packets, [low, high]| {
         for ((packet, low), high) in packets.iter_mut().zip(to_words(low)).zip(to_words(high)) {
@@ -40,7 +41,8 @@ pub(super) fn seal(secret: &Secret, counters: &[u64], packets: &mut [&mut [u8]])
 /// tag is right. Those of which it is not keep their ciphertext.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn open(secret: &Secret, counters: &[u64], packets: &mut [&mut [u8]]) -> u16 {
-    let mut stream = Stream::new(secret, counters, packets);
+    let mut stream = Stream::new(secret, counters);
+    stream.start(packets);
     let (mut good, mut first) = (0, 0);
     stream.for_each_eight(packets, |packets, [low, high]| {
         let (mut expected_low, mut expected_high, mut long_enough) = ([0; WIDTH], [0; WIDTH], 0);
@@ -69,7 +71,8 @@ pub(super) fn open(secret: &Secret, counters: &[u64], packets: &mut [&mut [u8]])
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn seal_with(secret: &Secret, counter: u64, associated: &[u8], packet: &mut [u8]) {
     let (mut packets, counters) = ([packet], [counter]);
-    let mut stream = Stream::new(secret, &counters, &packets);
+    let mut stream = Stream::new(secret, &counters);
+    stream.start(&packets);
     while stream.apply(&mut packets, u16::MAX) {}
     let [packet] = packets;
     let (text, tag) = packet.split_last_chunk_mut::<TAG_LEN>().expect("room for the tag");
@@ -77,7 +80,9 @@ pub(super) fn seal_with(secret: &Secret, counter: u64, associated: &[u8], packet
     authenticated.resize(associated.len().next_multiple_of(16), 0);
     authenticated.extend_from_slice(text);
     let lengths = [associated.len() as u64, text.len() as u64];
-    let [low, high] = Keys::new(&stream.keys[0]).tags(&[(&authenticated, lengths); WIDTH], 1);
+    let mut keys = Keys::zero();
+    keys.derive(&stream.keys[0]);
+    let [low, high] = keys.tags(&[(&authenticated, lengths); WIDTH], 1);
     *tag = (u128::from(to_words(low)[0]) | u128::from(to_words(high)[0]) << 64).to_le_bytes();
 }
 
@@ -108,30 +113,26 @@ struct Position {
 }
 
 impl<'a> Stream<'a> {
+    /// Makes what [`Stream::start`] fills where it lies: secrets that are moved leave a copy behind.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
+    #[inline]
+    fn new(secret: &'a Secret, counters: &'a [u64]) -> Self {
+        let start = Position { packet: 0, block: 0 };
+        let zero = _mm512_setzero_si512();
+        let (keys, blocks) = ([[zero; WIDTH]; 2], [[zero; LANES]; 2]);
+        Self { secret, counters, keys, blocks, count: 0, lane: 0, next: start, filled: start }
+    }
+
     /// Computes the first group or two.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
     #[inline]
-    fn new(secret: &'a Secret, counters: &'a [u64], packets: &[&mut [u8]]) -> Self {
+    fn start(&mut self, packets: &[&mut [u8]]) {
         let mut lanes = Lanes::idle();
-        for (n, counter) in counters.iter().enumerate() {
+        for (n, counter) in self.counters.iter().enumerate() {
             lanes.assign(1 << n, -(n as i32), *counter);
         }
-        let start = Position { packet: 0, block: 0 };
-        let empty = [_mm512_setzero_si512(); LANES];
-        let blocks = [empty; 2];
-        let mut stream = Self {
-            secret,
-            counters,
-            keys: [[empty[0]; WIDTH]; 2],
-            blocks,
-            count: 0,
-            lane: 0,
-            next: start,
-            filled: start,
-        };
-        stream.compute(lanes, packets.len(), packets);
-        stream.keys.as_flattened_mut().copy_from_slice(&stream.blocks[0]);
-        stream
+        self.compute(lanes, packets.len(), packets);
+        self.keys.as_flattened_mut().copy_from_slice(&self.blocks[0]);
     }
 
     /// Computes the tags of the texts, eight packets at a time, and hands both over.
@@ -139,7 +140,8 @@ impl<'a> Stream<'a> {
     #[inline]
     fn for_each_eight(&self, packets: &mut [&mut [u8]], mut each: impl FnMut(&mut [&mut [u8]], [__m512i; 2])) {
         for (packets, blocks) in packets.chunks_mut(WIDTH).zip(&self.keys) {
-            let mut keys = Keys::new(blocks);
+            let mut keys = Keys::zero();
+            keys.derive(blocks);
             let mut messages: [(&[u8], [u64; 2]); WIDTH] = [(&[], [0; 2]); WIDTH];
             for (message, packet) in messages.iter_mut().zip(packets.iter()) {
                 let len = text_len(packet);
@@ -183,12 +185,12 @@ impl<'a> Stream<'a> {
     fn compute(&mut self, mut lanes: Lanes, lane: usize, packets: &[&mut [u8]]) {
         self.filled = fill(&mut lanes, lane, self.filled, self.counters, packets);
         if self.filled.packet == packets.len() {
-            self.blocks[0] = chacha20::blocks(self.secret, &lanes);
+            chacha20::blocks(self.secret, &lanes, &mut self.blocks[0]);
             self.count = LANES;
         } else {
             let mut more = Lanes::idle();
             self.filled = fill(&mut more, 0, self.filled, self.counters, packets);
-            self.blocks = chacha20::blocks_2(self.secret, &[lanes, more]);
+            chacha20::blocks_2(self.secret, &[lanes, more], &mut self.blocks);
             self.count = 2 * LANES;
         }
         self.lane = lane;

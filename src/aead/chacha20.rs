@@ -75,20 +75,20 @@ macro_rules! add_xor_rotate {
 /// Computes the key stream blocks of one group.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 #[inline]
-pub(super) fn blocks(secret: &Secret, lanes: &Lanes) -> [__m512i; LANES] {
+pub(super) fn blocks(secret: &Secret, lanes: &Lanes, out: &mut [__m512i; LANES]) {
     let start = start(secret, lanes);
     let mut state = start;
     for _ in 0..10 {
         double_round!(state);
     }
-    transpose(plus(state, start))
+    transpose(plus(state, start), out);
 }
 
 /// Computes the key stream blocks of two groups side by side: the thirty-two states are all there are registers for, and
 /// an instruction has seven others to run beside while it waits for the one before it.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 #[inline]
-pub(super) fn blocks_2(secret: &Secret, lanes: &[Lanes; 2]) -> [[__m512i; LANES]; 2] {
+pub(super) fn blocks_2(secret: &Secret, lanes: &[Lanes; 2], out: &mut [[__m512i; LANES]; 2]) {
     let first_start = start(secret, &lanes[0]);
     let second_start = start(secret, &lanes[1]);
     let mut first = first_start;
@@ -96,7 +96,8 @@ pub(super) fn blocks_2(secret: &Secret, lanes: &[Lanes; 2]) -> [[__m512i; LANES]
     for _ in 0..10 {
         double_round!(first, second);
     }
-    [transpose(plus(first, first_start)), transpose(plus(second, second_start))]
+    transpose(plus(first, first_start), &mut out[0]);
+    transpose(plus(second, second_start), &mut out[1]);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
@@ -127,7 +128,7 @@ fn plus(mut state: [__m512i; LANES], start: [__m512i; LANES]) -> [__m512i; LANES
 /// Makes of `words[i]`, which has word `i` of every block, `blocks[b]`, which has every word of block `b`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 #[inline]
-fn transpose(words: [__m512i; LANES]) -> [__m512i; LANES] {
+fn transpose(words: [__m512i; LANES], blocks: &mut [__m512i; LANES]) {
     // `fours[k][q]`: in quarter l the words 4q to 4q + 3 of block 4l + k.
     let mut fours = [[_mm512_setzero_si512(); 4]; 4];
     for q in 0..4 {
@@ -140,13 +141,11 @@ fn transpose(words: [__m512i; LANES]) -> [__m512i; LANES] {
         fours[2][q] = _mm512_unpacklo_epi64(high, next_high);
         fours[3][q] = _mm512_unpackhi_epi64(high, next_high);
     }
-    let mut blocks = words;
     for (k, rows) in fours.into_iter().enumerate() {
         for (l, quarter) in transpose_quarters(rows).into_iter().enumerate() {
             blocks[4 * l + k] = quarter;
         }
     }
-    blocks
 }
 
 /// Transposes four by four quarters of a vector.

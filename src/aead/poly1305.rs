@@ -44,10 +44,18 @@ pub(super) struct Keys {
 }
 
 impl Keys {
+    /// Makes what [`Keys::derive`] fills where it lies: secrets that are moved leave a copy behind.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
+    #[inline]
+    pub(super) fn zero() -> Self {
+        let zero = _mm512_setzero_si512();
+        Self { lanes: [[zero; 3]; WIDTH], sixteenth: [zero; 3], s: [zero; 2] }
+    }
+
     /// Takes the first 32 bytes of `blocks[p]` as the one-time key of packet `p`.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
     #[inline]
-    pub(super) fn new(blocks: &[__m512i; WIDTH]) -> Self {
+    pub(super) fn derive(&mut self, blocks: &[__m512i; WIDTH]) {
         let [low, high, s_low, s_high, ..] = transpose(blocks);
         let low = _mm512_and_si512(low, _mm512_set1_epi64(0x0fff_fffc_0fff_ffff));
         let high = _mm512_and_si512(high, _mm512_set1_epi64(0x0fff_fffc_0fff_fffc));
@@ -62,8 +70,8 @@ impl Keys {
         let r6 = times(r2, &by_r4);
         let r7 = times(r3, &by_r4);
         let r8 = times(r4, &by_r4);
-        let sixteenth = times(r8, &Factor::new(r8));
-        let mut lanes = [[_mm512_setzero_si512(); 3]; WIDTH];
+        self.sixteenth = times(r8, &Factor::new(r8));
+        self.s = [s_low, s_high];
         for limb in 0..3 {
             // Block i, which gets r^(8 - i), is where `interleave` puts it.
             let powers = [r8, r4, r7, r3, r6, r2, r5, r1];
@@ -72,11 +80,10 @@ impl Keys {
                 *row = power[limb];
             }
             let columns = transpose(&rows);
-            for (lane, column) in lanes.iter_mut().zip(columns) {
+            for (lane, column) in self.lanes.iter_mut().zip(columns) {
                 lane[limb] = column;
             }
         }
-        Self { lanes, sixteenth, s: [s_low, s_high] }
     }
 
     /// Computes the tags of the first `count` of eight messages, as low and high halves; the other lanes are meaningless.

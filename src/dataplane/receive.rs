@@ -22,6 +22,7 @@ use super::queue::{Drainer, Ticket};
 use super::stats::Drop;
 use super::sync::read;
 use super::workers::{Context, Job};
+use crate::aead;
 use crate::proto::constants::REJECT_AFTER_TIME;
 use crate::proto::crypto::BadTag;
 use crate::proto::endpoint::Endpoint;
@@ -362,7 +363,8 @@ impl Inbound {
         let mut bad = 0;
         let mut results = [Err(BadTag); MAX_BATCH];
         let mut buffers = Messages { buffers: self.buffers.iter_mut().enumerate(), current: (0, 0, &mut []) };
-        for packets in self.packets.chunks_mut(MAX_BATCH) {
+        let share = aead::share(self.packets.len());
+        for packets in self.packets.chunks_mut(share) {
             let messages = packets.iter().map(|packet| (packet.counter, buffers.next(packet)));
             let count = transport::open_batch(keypair, messages, &mut results);
             for (packet, result) in packets.iter_mut().zip(&results[..count]) {

@@ -19,9 +19,25 @@ impl PacketKey {
         Self { single: Aead::new(key), several }
     }
 
-    /// Returns the key for packets that are faster together.
-    fn several(&self, packets: &[&mut [u8]]) -> Option<&aead::Key> {
-        self.several.as_ref().filter(|_| aead::pays(packets))
+    /// Seals as many packets as go together.
+    fn seal_group(&self, first_counter: u64, packets: &mut [&mut [u8]]) {
+        match &self.several {
+            Some(key) if aead::pays(packets) => key.seal(first_counter, packets),
+            _ => self.single.seal_batch(first_counter, packets),
+        }
+    }
+
+    /// Opens as many packets as go together.
+    fn open_group(&self, counters: &[u64], packets: &mut [&mut [u8]], results: &mut [Result<usize, BadTag>]) {
+        match &self.several {
+            Some(key) if aead::pays(packets) && counters.len() == packets.len() => {
+                let good = key.open(counters, packets);
+                for (n, (result, packet)) in results.iter_mut().zip(packets).enumerate() {
+                    *result = if good >> n & 1 == 1 { Ok(packet.len() - TAG_LEN) } else { Err(BadTag) };
+                }
+            }
+            _ => self.single.open_batch(counters, packets, results),
+        }
     }
 }
 
@@ -39,29 +55,25 @@ impl PacketAead for PacketKey {
     }
 
     fn seal_batch(&self, first_counter: u64, packets: &mut [&mut [u8]]) {
-        let share = aead::share(packets.len());
+        // Not one share of many: to find that out takes a division for each slice, which a small packet would feel.
+        if packets.len() <= aead::MAX_BATCH {
+            return self.seal_group(first_counter, packets);
+        }
         let mut counter = first_counter;
-        for packets in packets.chunks_mut(share) {
-            match self.several(packets) {
-                Some(key) => key.seal(counter, packets),
-                None => self.single.seal_batch(counter, packets),
-            }
+        for packets in packets.chunks_mut(aead::share(packets.len())) {
+            self.seal_group(counter, packets);
             counter = counter.wrapping_add(packets.len() as u64);
         }
     }
 
     fn open_batch(&self, counters: &[u64], packets: &mut [&mut [u8]], results: &mut [Result<usize, BadTag>]) {
+        if packets.len() <= aead::MAX_BATCH {
+            return self.open_group(counters, packets, results);
+        }
         let share = aead::share(packets.len());
-        let batches = counters.chunks(share).zip(packets.chunks_mut(share)).zip(results.chunks_mut(share));
-        for ((counters, packets), results) in batches {
-            let Some(key) = self.several(packets).filter(|_| counters.len() == packets.len()) else {
-                self.single.open_batch(counters, packets, results);
-                continue;
-            };
-            let good = key.open(counters, packets);
-            for (n, (result, packet)) in results.iter_mut().zip(packets).enumerate() {
-                *result = if good >> n & 1 == 1 { Ok(packet.len() - TAG_LEN) } else { Err(BadTag) };
-            }
+        let groups = counters.chunks(share).zip(packets.chunks_mut(share)).zip(results.chunks_mut(share));
+        for ((counters, packets), results) in groups {
+            self.open_group(counters, packets, results);
         }
     }
 }
