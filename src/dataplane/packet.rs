@@ -11,6 +11,8 @@ use crate::proto::endpoint::Endpoint;
 
 /// The longest packet a TUN gives and the longest datagram UDP carries, in bytes.
 pub const MAX_PACKET_LEN: usize = 65_535;
+/// Bytes an OS may put before a packet, in the same read: to read them apart costs a seventh of a small packet's read.
+pub const HEADROOM: usize = 16;
 /// Packets read from the TUN before they are sent on.
 pub const MAX_TUN_BATCH: usize = 128;
 /// UDP messages received before they are handed on; each may hold a train.
@@ -35,22 +37,24 @@ pub struct TunPacket {
 impl TunBatch {
     /// Makes an empty batch with room for two of the largest packets.
     pub fn new() -> Self {
-        Self {
-            arena: vec![0; 2 * MAX_PACKET_LEN].into_boxed_slice(),
-            used: 0,
-            packets: Vec::with_capacity(MAX_TUN_BATCH),
-        }
+        Self { arena: vec![0; 2 * SPACE_LEN].into_boxed_slice(), used: 0, packets: Vec::with_capacity(MAX_TUN_BATCH) }
     }
 
-    /// Returns room for one more packet of any size; `None` if the batch is full.
+    /// Returns room for one more packet of any size, with [`HEADROOM`] before it; `None` if the batch is full.
     pub fn space(&mut self) -> Option<&mut [u8]> {
         if self.is_full() { None } else { Some(&mut self.arena[self.used..]) }
     }
 
     /// Takes the first `len` bytes of the last [`TunBatch::space`] as a packet.
     pub fn push(&mut self, len: usize, offload: Offload) {
-        self.packets.push(TunPacket { start: self.used as u32, len: len as u32, offload });
-        self.used += len;
+        self.push_after(0, len, offload);
+    }
+
+    /// Takes `len` bytes of the last [`TunBatch::space`] as a packet, after `skip` bytes that are none of it.
+    pub fn push_after(&mut self, skip: usize, len: usize, offload: Offload) {
+        let start = self.used + skip;
+        self.packets.push(TunPacket { start: start as u32, len: len as u32, offload });
+        self.used = start + len;
     }
 
     /// Returns the packets.
@@ -65,7 +69,7 @@ impl TunBatch {
 
     /// Tells whether it was filled: more may be waiting.
     pub fn is_full(&self) -> bool {
-        self.packets.len() == MAX_TUN_BATCH || self.arena.len() - self.used < MAX_PACKET_LEN
+        self.packets.len() == MAX_TUN_BATCH || self.arena.len() - self.used < SPACE_LEN
     }
 
     /// Tells whether nothing was read.
@@ -73,7 +77,7 @@ impl TunBatch {
         self.packets.is_empty()
     }
 
-    /// Returns the bytes of all packets.
+    /// Returns the bytes of all packets, and of what came before each.
     pub fn len(&self) -> usize {
         self.used
     }
@@ -233,6 +237,8 @@ impl Pool {
     }
 }
 
+const SPACE_LEN: usize = HEADROOM + MAX_PACKET_LEN;
+
 /// A train of 64 KiB payload in segments of the default MTU, with 32 bytes added to each and headers rebuilt.
 const BUFFER_LEN: usize = 72 * 1024;
 
@@ -273,7 +279,7 @@ mod tests {
         let mut batch = TunBatch::new();
         let mut count = 0;
         while let Some(space) = batch.space() {
-            assert!(space.len() >= MAX_PACKET_LEN);
+            assert!(space.len() >= HEADROOM + MAX_PACKET_LEN);
             batch.push(1000, Offload::default());
             count += 1;
         }

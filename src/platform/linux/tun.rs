@@ -13,7 +13,7 @@
 //!
 //! Source: Linux Documentation/networking/tuntap.rst, tun.c.
 
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -26,7 +26,7 @@ use super::vnet_header;
 use crate::dataplane::gro::Classes;
 use crate::dataplane::io::Tun;
 use crate::dataplane::offload::Offload;
-use crate::dataplane::packet::TunBatch;
+use crate::dataplane::packet::{HEADROOM, TunBatch};
 
 /// How a TUN is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,22 +212,19 @@ impl LinuxTun {
 
 impl Tun for LinuxTun {
     fn read(&self, batch: &mut TunBatch) -> io::Result<()> {
+        let skip = if self.has_header { vnet_header::LEN } else { 0 };
         while let Some(space) = batch.space() {
-            let mut header = [0; vnet_header::LEN];
-            let result = if self.has_header {
-                rustix::io::readv(&self.fd, &mut [IoSliceMut::new(&mut header), IoSliceMut::new(space)])
-            } else {
-                rustix::io::read(&self.fd, &mut *space)
-            };
-            let len = match result {
-                Ok(len) => len.saturating_sub(if self.has_header { vnet_header::LEN } else { 0 }),
+            let len = match rustix::io::read(&self.fd, &mut *space) {
+                Ok(len) => len.saturating_sub(skip),
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(error) => return Err(tun_error(error)),
             };
+            let mut header = [0; vnet_header::LEN];
+            header[..skip].copy_from_slice(&space[..skip]);
             // Something that was not negotiated is dropped: it could not be sent on in a form anybody understands.
-            if let Some(offload) = vnet_header::decode(header, &space[..len]) {
-                batch.push(len, offload);
+            if let Some(offload) = vnet_header::decode(header, &space[skip..skip + len]) {
+                batch.push_after(skip, len, offload);
             }
         }
         Ok(())
@@ -306,6 +303,8 @@ const NO_CLASSES: Classes = Classes { tcp4: false, tcp6: false, udp4: false, udp
 const DEFAULT_MTU: u32 = 1420;
 /// Packets. The kernel's own for a TUN, 500, is less than what it gives other interfaces.
 const DEFAULT_QUEUE_LEN: u32 = 1000;
+
+const _: () = assert!(vnet_header::LEN <= HEADROOM);
 
 #[cfg(test)]
 mod tests {
