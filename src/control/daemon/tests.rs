@@ -3,6 +3,7 @@
 //! Where a second process is needed it is this test program, told to run [`second_process`] alone.
 
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -17,20 +18,25 @@ use crate::control::host::Device;
 use crate::control::server::tests::Fake;
 use crate::platform::linux::tun::TunError;
 
-/// Makes [`Fake`] devices on `/dev/null`.
+/// The file that stands for the TUN.
+const TUN: &str = "/dev/zero";
+
+/// Makes [`Fake`] devices on [`TUN`], which it keeps open.
 #[derive(Default)]
 struct FakeHost {
     device: Arc<Fake>,
+    tun: Mutex<Option<OwnedFd>>,
     ends: Mutex<Option<Ends>>,
     fails: bool,
 }
 
 impl Host for FakeHost {
     fn open_tun(&self, _interface: &InterfaceName) -> Result<OwnedFd, Error> {
-        Ok(std::fs::File::open("/dev/null").expect("it is always there").into())
+        Ok(std::fs::File::open(TUN).expect("it is always there").into())
     }
 
-    fn start(&self, _interface: &InterfaceName, _tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
+    fn start(&self, _interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
+        *self.tun.lock().expect("no panic") = Some(tun);
         if self.fails || std::env::var_os(FAIL).is_some() {
             return Err(TunError::Permission.into());
         }
@@ -177,11 +183,21 @@ fn a_second_process_that_dies_without_a_word_is_an_error() {
 #[test]
 fn the_second_process_holds_no_file_of_the_first_but_those_handed_over() {
     let directory = tempfile::tempdir().expect("a directory");
+    let mine = tempfile::tempfile_in(directory.path()).expect("a file");
+    let of_mine = std::fs::read_link(format!("/proc/self/fd/{}", mine.as_raw_fd())).expect("it is open");
     let mut second = start_second(directory.path(), &[]).expect("ready");
-    let links = std::fs::read_dir(format!("/proc/{}/fd", second.id())).expect("it runs");
-    let targets: Vec<_> = links.filter_map(|link| std::fs::read_link(link.ok()?.path()).ok()).collect();
-    // Standard output and error, and the TUN.
-    assert_eq!(targets.iter().filter(|target| *target == Path::new("/dev/null")).count(), 3, "{targets:?}");
+    // What started the test may have left files of its own open to every process: only files made here are counted.
+    let count = |file: &Path| {
+        let links = std::fs::read_dir(format!("/proc/{}/fd", second.id())).expect("it runs");
+        links
+            .filter(|link| std::fs::read_link(link.as_ref().expect("it runs").path()).is_ok_and(|to| to == file))
+            .count()
+    };
+    assert_eq!((count(Path::new(TUN)), count(&of_mine)), (1, 0));
+    for output in [1, 2] {
+        let to = std::fs::read_link(format!("/proc/{}/fd/{output}", second.id())).expect("it runs");
+        assert_eq!(to, Path::new("/dev/null"), "file {output}");
+    }
     kill_process(Pid::from_child(&second), Kill::TERM).expect("it runs");
     second.wait().expect("it ends");
 }
