@@ -182,6 +182,12 @@ within() {
     done
 }
 
+# Lets seconds pass, for a case about time itself: that nothing happens within them, or that something is forgotten.
+seconds_pass() {
+    local until=$(($(now_ms) + $1 * 1000))
+    within $(($1 + 5)) "$1 seconds pass" eval "((\$(now_ms) >= $until))"
+}
+
 # Fails if a command succeeds. WHAT COMMAND...
 refuse() {
     local what=$1
