@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::sync::Arc;
 
-use rvpn::dataplane::io::{Network, Poller, Transmit, Udp};
+use rvpn::dataplane::io::{Families, Network, Poller, Transmit, Udp};
 use rvpn::dataplane::packet::{Pool, UdpBatch};
 use rvpn::platform::linux::poller::LinuxPoller;
 use rvpn::platform::linux::udp::LinuxNetwork;
@@ -215,7 +215,7 @@ fn reception_goes_on_when_buffers_are_short() {
     let mut values = Vec::new();
     for _ in 0..4 {
         batch.refill(&pool);
-        b.udp.receive(&mut batch).unwrap();
+        b.udp.receive(Families::BOTH, &mut batch).unwrap();
         let messages: Vec<_> = batch.drain().collect();
         assert!(messages.len() <= 2);
         values.extend(messages.iter().map(|message| message.buffer[0]));
@@ -239,7 +239,7 @@ fn neither_family_starves_the_other() {
     let mut families = [0; 2];
     for _ in 0..4 {
         batch.refill(&pool);
-        b.udp.receive(&mut batch).unwrap();
+        b.udp.receive(Families::BOTH, &mut batch).unwrap();
         let messages: Vec<_> = batch.drain().collect();
         for message in &messages {
             families[usize::from(message.from.remote.is_ipv6())] += 1;
@@ -361,9 +361,9 @@ impl Host {
         let mut got: Vec<Message> = Vec::new();
         while got.iter().map(|one| one.bytes.len()).sum::<usize>() < len {
             await_readable(self.poller.as_fd());
-            assert!(self.poller.wait().unwrap().udp);
+            assert!(self.poller.wait().unwrap().udp.any());
             batch.refill(&self.pool);
-            self.udp.receive(&mut batch).unwrap();
+            self.udp.receive(Families::BOTH, &mut batch).unwrap();
             for message in batch.drain() {
                 got.push(Message {
                     bytes: message.buffer[..message.len].to_vec(),

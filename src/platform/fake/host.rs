@@ -15,7 +15,7 @@ use super::network::{Internet, SiteId};
 use super::sync::{Signal, lock};
 use super::tun::FakeTun;
 use super::udp::{FakeUdp, Faults, MAX_MERGED, Merging};
-use crate::dataplane::io::{Network, Platform, Poller, Ready, Udp};
+use crate::dataplane::io::{Families, Network, Platform, Poller, Ready, Udp};
 use crate::proto::endpoint::Source;
 
 /// One computer on an [`Internet`]. It is the [`Network`] and the [`Poller`] of its device.
@@ -102,7 +102,9 @@ impl Host {
 
     /// Returns what is ready now, without waiting: for a device that is stepped.
     pub fn ready(&self) -> Ready {
-        Ready { tun: self.tun.ready(), udp: self.sockets().iter().any(|socket| socket.ready()) }
+        // A socket here is of both families.
+        let udp = if self.sockets().iter().any(|socket| socket.ready()) { Families::BOTH } else { Families::NONE };
+        Ready { tun: self.tun.ready(), udp }
     }
 }
 
@@ -175,14 +177,14 @@ mod tests {
         let host = host(&internet, "192.0.2.1");
         let socket = host.bind(1, 0).unwrap();
         host.tun().inject(b"packet");
-        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: false });
+        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: Families::NONE });
         let to = Endpoint::configured("192.0.2.1:1".parse().unwrap());
         assert_eq!(socket.send(&[Transmit { to, ds: 0, bytes: b"x", segment_len: 1 }]).0, 1);
-        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: true });
-        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: true });
+        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: Families::BOTH });
+        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: Families::BOTH });
         drop(socket);
         host.tun().remove();
-        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: false });
+        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: Families::NONE });
     }
 
     #[test]
@@ -194,7 +196,7 @@ mod tests {
         std::thread::scope(|scope| {
             let sleeper = scope.spawn(|| host.wait().unwrap());
             host.tun().inject(b"packet");
-            assert_eq!(sleeper.join().unwrap(), Ready { tun: true, udp: false });
+            assert_eq!(sleeper.join().unwrap(), Ready { tun: true, udp: Families::NONE });
         });
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::network::{Internet, SiteId, Train};
 use super::sync::lock;
-use crate::dataplane::io::{Transmit, Udp};
+use crate::dataplane::io::{Families, Transmit, Udp};
 use crate::dataplane::packet::UdpBatch;
 use crate::proto::endpoint::Endpoint;
 
@@ -130,7 +130,7 @@ impl Udp for FakeUdp {
         self.port
     }
 
-    fn receive(&self, batch: &mut UdpBatch) -> io::Result<()> {
+    fn receive(&self, _families: Families, batch: &mut UdpBatch) -> io::Result<()> {
         let mut queue = lock(&self.queue);
         while let Some(buffer) = batch.free().last_mut()
             && let Some((train, from)) = queue.trains.pop_front()

@@ -25,7 +25,7 @@ use super::poller::LinuxPoller;
 use super::socket_name::SocketName;
 use super::sys::{self, Outgoing, Received};
 use super::udp_offload::{self, Bounds};
-use crate::dataplane::io::{Network, Transmit, Udp};
+use crate::dataplane::io::{Families, Network, Transmit, Udp};
 use crate::dataplane::packet::{MAX_UDP_BATCH, UdpBatch};
 use crate::proto::endpoint::{Endpoint, Source};
 
@@ -53,9 +53,9 @@ impl Network for LinuxNetwork {
     /// Must be called from a thread in the namespace the sockets shall be in.
     fn bind(&self, port: u16, mark: u32) -> io::Result<Arc<dyn Udp>> {
         let udp = LinuxUdp::bind(port, mark, self.offload)?;
-        self.poller.add_socket(udp.v4.as_fd())?;
+        self.poller.add_socket(udp.v4.as_fd(), false)?;
         if let Some(v6) = &udp.v6 {
-            self.poller.add_socket(v6.as_fd())?;
+            self.poller.add_socket(v6.as_fd(), true)?;
         }
         Ok(Arc::new(udp))
     }
@@ -188,12 +188,13 @@ impl Udp for LinuxUdp {
         self.port
     }
 
-    fn receive(&self, batch: &mut UdpBatch) -> io::Result<()> {
-        let Some(v6) = &self.v6 else { return self.receive_from(self.v4.as_fd(), batch) };
+    fn receive(&self, families: Families, batch: &mut UdpBatch) -> io::Result<()> {
+        let v4 = Some(&self.v4).filter(|_| families.v4);
+        let v6 = self.v6.as_ref().filter(|_| families.v6);
         // Whoever comes second gets what buffers the first left: they take turns.
-        let v6_first = self.v6_first.fetch_xor(true, Ordering::Relaxed);
-        let [first, second] = if v6_first { [v6, &self.v4] } else { [&self.v4, v6] };
-        for socket in [first, second] {
+        let v6_first = families == Families::BOTH && self.v6_first.fetch_xor(true, Ordering::Relaxed);
+        let order = if v6_first { [v6, v4] } else { [v4, v6] };
+        for socket in order.into_iter().flatten() {
             self.receive_from(socket.as_fd(), batch)?;
         }
         Ok(())
