@@ -150,6 +150,11 @@ impl UdpBatch {
         pool.take(MAX_UDP_BATCH, &mut self.free);
     }
 
+    /// Gives the free buffers back to `pool`: the batch is used no more.
+    pub fn give_back(&mut self, pool: &Pool) {
+        pool.put(self.free.drain(..));
+    }
+
     /// Returns the free buffers, to be filled from the end of the slice backwards by [`UdpBatch::push`].
     pub fn free(&mut self) -> &mut [Buffer] {
         &mut self.free
@@ -234,6 +239,12 @@ impl Pool {
     pub fn put(&self, from: impl IntoIterator<Item = Buffer>) {
         let mut stock = self.stock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         stock.idle.extend(from);
+    }
+
+    /// Returns how many buffers were made, and how many of them nobody uses.
+    pub fn count(&self) -> (usize, usize) {
+        let stock = self.stock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (stock.made, stock.idle.len())
     }
 }
 
