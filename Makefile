@@ -31,6 +31,7 @@ check: fmt clippy ## the quick part of it: format, lints, unit tests
 	$(CARGO) test --quiet --workspace
 
 netns: build ## the tests in network namespaces; CASE=basic runs one
+	$(CARGO) build --release --locked --example flood
 	@IMPL="$${IMPL:-$(abspath $(BINARY))}" tests/netns/run $(CASE)
 
 BENCH = $(if $(FIGURES),--figures $(FIGURES)) $(if $(IMPLS),--impls $(IMPLS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
