@@ -45,6 +45,11 @@ bench-quick: examples build ## the figures of every day, in three minutes
 	@$(NEEDS) bench
 	@tests/bench/bench.py --quick $(BENCH)
 
+.PHONY: bench-flood
+bench-flood: examples build ## what a flood of initiations costs established peers; docs/reliability.md
+	@$(NEEDS) test
+	@tests/bench/flood.py --docs $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(IMPLS),--impls $(IMPLS))
+
 callgrind: examples ## instructions per packet against their budget; RECORD=1 makes this the budget
 	@$(NEEDS) callgrind
 	@tests/bench/callgrind.py $(if $(RECORD),--record)
