@@ -31,6 +31,7 @@ check: fmt clippy ## the quick part of it: format, lints, unit tests
 	$(CARGO) test --quiet --workspace
 
 netns: build ## the tests in network namespaces; CASE=basic runs one
+	$(CARGO) build --release --locked --example flood
 	@IMPL="$${IMPL:-$(abspath $(BINARY))}" tests/netns/run $(CASE)
 
 BENCH = $(if $(FIGURES),--figures $(FIGURES)) $(if $(IMPLS),--impls $(IMPLS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
@@ -43,6 +44,11 @@ bench: examples build ## measure it beside its peers: FIGURES=tcp1,ping IMPLS=rv
 bench-quick: examples build ## the figures of every day, in three minutes
 	@$(NEEDS) bench
 	@tests/bench/bench.py --quick $(BENCH)
+
+.PHONY: bench-flood
+bench-flood: examples build ## what a flood of initiations costs established peers; docs/reliability.md
+	@$(NEEDS) test
+	@tests/bench/flood.py --docs $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(IMPLS),--impls $(IMPLS))
 
 callgrind: examples ## instructions per packet against their budget; RECORD=1 makes this the budget
 	@$(NEEDS) callgrind

@@ -74,6 +74,12 @@ pub trait Udp: Send + Sync {
 
     /// Returns the most datagrams of one [`Transmit`]: 1 if trains are not supported.
     fn max_segments(&self) -> usize;
+
+    /// Returns how long an IP packet to `remote` may be without being fragmented, in bytes and as far as it is known
+    /// now; `None` if nothing is.
+    fn path_mtu(&self, _remote: SocketAddr) -> Option<usize> {
+        None
+    }
 }
 
 /// Makes UDP sockets and knows routes, in the network namespace the program was started in.

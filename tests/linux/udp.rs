@@ -34,6 +34,33 @@ fn a_train_arrives_whole_and_its_segments_are_told() {
 }
 
 #[test]
+fn the_mtu_of_a_path_is_that_of_its_route_by_family_and_mark() {
+    let Some(namespace) = Namespace::enter() else { return };
+    for command in [
+        "link add veth0 type veth peer name veth1",
+        "link set veth0 addrgenmode none up",
+        "addr add 10.5.0.1/24 dev veth0",
+        "addr add fd05::1/64 dev veth0 nodad",
+        "route add 10.6.0.0/24 dev veth0 mtu 1300",
+        "route add fd06::/64 dev veth0 mtu 1290",
+        "route add 10.6.0.0/24 dev veth0 mtu 1400 table 7",
+        "rule add fwmark 7 lookup 7",
+    ] {
+        namespace.ip(command);
+    }
+    let host = Host::new();
+    let mtu = |to: &str| host.udp.path_mtu(to.parse().unwrap());
+    assert_eq!([mtu("10.5.0.2:1"), mtu("[fd05::2]:1")], [Some(1500); 2]);
+    assert_eq!(
+        [mtu("10.6.0.2:1"), mtu("[::ffff:10.6.0.2]:1"), mtu("[fd06::2]:1")],
+        [Some(1300), Some(1300), Some(1290)]
+    );
+    assert_eq!(mtu("192.0.2.1:1"), None, "there is no way");
+    host.udp.set_mark(7).unwrap();
+    assert_eq!(mtu("10.6.0.2:1"), Some(1400));
+}
+
+#[test]
 fn trains_beyond_what_one_message_takes_are_split() {
     let (a, b) = (Host::new(), Host::new());
     for (count, len) in [(150, 100), (60, 1452), (3, 30_000)] {

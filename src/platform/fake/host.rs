@@ -33,8 +33,14 @@ impl Host {
     /// Makes a host with `addresses`, on interfaces 1, 2 and so on in their order. `seed` is that of its random source.
     pub fn new(internet: &Arc<Internet>, clock: &Arc<FakeClock>, addresses: &[IpAddr], seed: u64) -> Arc<Self> {
         let signal = Arc::new(Signal::default());
-        let faults =
-            Faults { trains: None, source: None, all: None, merging: Merging::AsSent, max_segments: MAX_MERGED };
+        let faults = Faults {
+            trains: None,
+            narrow: None,
+            source: None,
+            all: None,
+            merging: Merging::AsSent,
+            max_segments: MAX_MERGED,
+        };
         Arc::new(Self {
             tun: Arc::new(FakeTun::new(Arc::clone(&signal))),
             clock: Arc::clone(clock),
@@ -73,6 +79,12 @@ impl Host {
     /// Refuses trains with the given errno from now on; `None` takes them again.
     pub fn refuse_trains(&self, errno: Option<i32>) {
         lock(&self.faults).trains = errno;
+    }
+
+    /// Makes the way to an IPv4 address narrow: so many bytes of IP packet pass whole, and trains of longer ones are refused
+    /// with the given errno. `None` widens it again.
+    pub fn narrow_path(&self, narrow: Option<(IpAddr, usize, i32)>) {
+        lock(&self.faults).narrow = narrow;
     }
 
     /// Refuses sends with a cached source with the given errno from now on; `None` takes them again.
