@@ -33,7 +33,7 @@ sys.path.insert(0, str(HERE.parent / "bench"))
 
 from tunnels import RUN, Implementation, Tunnel, World, enter, heed_signals, memory, within  # noqa: E402
 
-import report  # noqa: E402
+import results  # noqa: E402
 from losses import Losses  # noqa: E402
 from trouble import Trouble  # noqa: E402
 
@@ -165,8 +165,7 @@ class Soak:
         event = self.trouble.reason(begin, until, LONGEST_RECOVERY)
         if event:
             kind, ended = event
-            recovery = max(0.0, until - max(ended, begin)) if until > ended else 0.0
-            recovery = min(recovery, seconds)
+            recovery = min(seconds, max(0.0, until - max(ended, begin)))
             self.recoveries.setdefault(kind, []).append(recovery)
             if recovery > LONGEST_RECOVERY:
                 self.fail(f"second {at:.1f}: {recovery:.2f} s without a datagram to end {end} after: {kind}")
@@ -231,17 +230,17 @@ class Soak:
             if losses.received == count:
                 self.fail(f"nothing comes through to end {end} at the end")
         self.judge_losses(final=True)
-        growth = [report.growth([(sample[0], sample[3 + n]) for sample in self.samples]) for n in (0, 1)]
+        growth = [results.growth([(sample[0], sample[3 + n]) for sample in self.samples]) for n in (0, 1)]
         for end, mib in enumerate(growth, 1):
             if mib > GROWTH_MIB:
                 self.fail(f"the memory of end {end} grew by {mib:.1f} MiB in the second half")
         left, seconds = self.shut_down()
-        table = report.table(self, growth, left, seconds)
+        table = results.table(self, growth, left, seconds)
         print(table, flush=True)
         for failure in self.failures:
             print(f"FAIL: {failure}")
         if self.options.docs:
-            report.write(self.options.docs, table)
+            results.write(self.options.docs, table)
         return not self.failures
 
     def shut_down(self):

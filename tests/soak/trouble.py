@@ -58,9 +58,13 @@ class Trouble:
 
     def reason(self, begin, until, settling):
         """Returns (kind, when it ended) of the trouble that a loss from `begin` to `until` is due to, if any."""
-        for kind, started, ended in reversed(self.events):
-            ended = time.monotonic() if ended is None else ended
-            if begin <= ended + settling and until >= started:
+        suspects = [(kind, started, ended or time.monotonic()) for kind, started, ended in self.events]
+        # The last that was made before it began; else one that was made within it.
+        for kind, started, ended in reversed(suspects):
+            if started <= begin <= ended + settling:
+                return kind, ended
+        for kind, started, ended in suspects:
+            if begin <= started <= until:
                 return kind, ended
         return None
 
@@ -87,8 +91,9 @@ class Trouble:
         old, number = self.outer[n], int(self.outer[n].split(".")[3])
         new = f"10.0.0.{number + 10 if number < 90 else 1 + n}"
         device = f"veth{n + 1}"
-        run("ip", "-n", f"e{n + 1}", "addr", "add", f"{new}/16", "dev", device)
-        run("ip", "-n", f"e{n + 1}", "addr", "del", f"{old}/16", "dev", device)
+        # In this order: with the first address of a network the kernel takes the others away.
+        run("ip", "-n", f"e{n + 1}", "-batch", "-",
+            input=f"addr del {old}/16 dev {device}\naddr add {new}/16 dev {device}\n")
         self.outer[n] = new
 
     def change_port(self):
