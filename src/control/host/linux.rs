@@ -20,6 +20,7 @@ use crate::control::interface::InterfaceName;
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
 use crate::dataplane::device::Device as Tunnel;
+use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
 use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
@@ -149,6 +150,10 @@ impl Configurable for Running {
 }
 
 impl Device for Running {
+    fn objects(&self) -> Objects {
+        self.tunnel.objects()
+    }
+
     fn stop(&self) {
         let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
         parts.stops.iter().for_each(|stop| stop.stop());
