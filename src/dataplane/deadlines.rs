@@ -48,7 +48,7 @@ impl Deadlines {
         lock(&self.heap).peek().map(|Reverse(entry)| entry.deadline)
     }
 
-    /// Returns the number of entries, live or not.
+    /// Returns the number of entries, outdated ones included.
     pub(super) fn len(&self) -> usize {
         lock(&self.heap).len()
     }

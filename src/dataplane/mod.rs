@@ -15,6 +15,7 @@ pub mod gro;
 pub mod gso;
 mod handshakes;
 pub mod io;
+pub mod objects;
 pub mod offload;
 pub mod packet;
 mod peer;

@@ -235,6 +235,12 @@ impl Pool {
         }
     }
 
+    /// Returns how many buffers are out of the pool.
+    pub fn lent(&self) -> usize {
+        let stock = self.stock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        stock.made - stock.idle.len()
+    }
+
     /// Takes the buffers of `from` back.
     pub fn put(&self, from: impl IntoIterator<Item = Buffer>) {
         let mut stock = self.stock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -262,8 +268,9 @@ mod tests {
         let pool = Pool::new(3);
         let mut buffers = Vec::new();
         pool.take(8, &mut buffers);
-        assert_eq!(buffers.len(), 3);
+        assert_eq!((buffers.len(), pool.lent()), (3, 3));
         pool.put(buffers.drain(..2));
+        assert_eq!(pool.lent(), 1);
         pool.take(8, &mut buffers);
         assert_eq!(buffers.len(), 3);
     }

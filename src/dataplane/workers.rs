@@ -221,7 +221,7 @@ impl PacketWay {
     /// Reads a burst from whatever is ready and carries it to its end, in the calling thread unless there is backlog.
     pub fn step(&mut self, device: &Device, ready: Ready) -> Result<(), End> {
         let now = device.platform.clock.now();
-        if ready.udp
+        if ready.udp.any()
             && let Some(udp) = device.udp()
         {
             self.udp.refill(&device.pool);
@@ -230,7 +230,7 @@ impl PacketWay {
                 self.help(device, now);
                 return Ok(());
             }
-            if let Err(error) = udp.receive(&mut self.udp) {
+            if let Err(error) = udp.receive(ready.udp, &mut self.udp) {
                 tracing::debug!("Receiving failed: {error}");
             }
             self.context.share = self.udp.is_full()

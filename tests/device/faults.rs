@@ -13,6 +13,7 @@ use crate::world::World;
 /// EINVAL and EIO, as `std::io::Error::raw_os_error` knows them.
 const INVALID: i32 = 22;
 const IO: i32 = 5;
+const MESSAGE_TOO_LONG: i32 = 90;
 const NO_BUFFERS: i32 = 105;
 const ADDRESS_NOT_AVAILABLE: i32 = 99;
 const NETWORK_UNREACHABLE: i32 = 101;
@@ -63,6 +64,22 @@ fn a_socket_that_refuses_trains_costs_no_packet() {
         let sent = world.record();
         stream(&world, 30_000);
         assert!(sent.entries().iter().all(|train| train.payloads().count() == 1), "not tried again");
+    }
+}
+
+#[test]
+fn a_train_too_wide_for_its_path_costs_no_packet_and_says_nothing_of_the_socket() {
+    // EINVAL is the answer of kernels before 6.14.
+    for errno in [INVALID, MESSAGE_TOO_LONG] {
+        let world = World::new(1);
+        world.shake();
+        world.nodes[0].host.narrow_path(Some((world.nodes[1].outer.ip(), 1_300, errno)));
+        stream(&world, 30_000);
+        assert!(world.nodes[0].device.offloads().sends_trains(), "others' trains are not wider than their paths");
+        let sent = world.record();
+        world.nodes[0].host.narrow_path(None);
+        stream(&world, 30_000);
+        assert!(sent.entries().iter().any(|train| train.payloads().count() > 1), "a path that widens carries trains");
     }
 }
 

@@ -329,3 +329,17 @@ moves() {
     awk -v slowest="$slowest" 'BEGIN { exit !(slowest > 0) }' || fail "$what: a stream moved nothing: ${rates//$'\n'/ }"
     step "$what: $total Mbit/s"
 }
+
+# Numbered datagrams at a modest rate; prints: sent, received, then their median, 99th percentile and longest time in ms:
+# numbered RECEIVER_NS SENDER_NS ADDRESS RATE LENGTH SECONDS
+numbered() {
+    local receiver=$1 sender=$2 address=$3 program=$root/tests/bench/sequence.py
+    shift 3
+    command -v python3 >/dev/null || fail "no python3"
+    "$receiver" python3 "$program" receive "$address" 5400 >"$world/numbered-received" 9>&- </dev/null &
+    local receiver_pid=$!
+    within 5 "the receiver of numbered datagrams is bound" eval '[[ -n $('"$receiver"' ss -Hlun "sport = :5400") ]]'
+    "$sender" python3 "$program" send "$address" 5400 "$@" >"$world/numbered-sent" 9>&- </dev/null
+    wait "$receiver_pid" || fail "the receiver of numbered datagrams failed"
+    xargs <<<"$(<"$world/numbered-sent") $(<"$world/numbered-received")"
+}
