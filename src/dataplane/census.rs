@@ -29,8 +29,14 @@ pub struct Census {
     pub indices: usize,
     /// Packets that wait for a key.
     pub staged: usize,
+    /// Peers with a timer that is armed.
+    pub timers: usize,
     /// Entries in the heap of deadlines: one for a peer with a timer, and those of earlier deadlines until they are due.
     pub deadlines: usize,
+    /// Prefixes that the peers list.
+    pub prefixes_listed: usize,
+    /// Prefixes that packets are routed by.
+    pub prefixes_routed: usize,
     /// Buffers ever made; none is unmade.
     pub buffers_made: usize,
     /// Buffers that nobody uses.
@@ -44,6 +50,8 @@ impl Census {
             && self.keypairs_alive == 0
             && self.indices == 0
             && self.staged == 0
+            && self.timers == 0
+            && self.prefixes_routed == self.prefixes_listed
             && self.buffers_idle == self.buffers_made
     }
 }
@@ -53,7 +61,7 @@ impl fmt::Display for Census {
         write!(
             f,
             "peers: {} made, {} configured, {} alive; keypairs: {} made, {} alive; {} indices; {} packets staged; \
-             {} deadlines; buffers: {} made, {} idle",
+             timers: {} armed, {} deadlines; prefixes: {} listed, {} routed; buffers: {} made, {} idle",
             self.peers_made,
             self.peers_configured,
             self.peers_alive,
@@ -61,7 +69,10 @@ impl fmt::Display for Census {
             self.keypairs_alive,
             self.indices,
             self.staged,
+            self.timers,
             self.deadlines,
+            self.prefixes_listed,
+            self.prefixes_routed,
             self.buffers_made,
             self.buffers_idle
         )
@@ -75,8 +86,13 @@ impl Device {
     /// One lock after the other: while the device runs, the counts need not be of one moment.
     pub fn census(&self) -> Census {
         let (buffers_made, buffers_idle) = self.pool.count();
-        let (peers_made, peers_alive) = read(&self.routes).peers_made_and_alive();
         let peers = self.peers.all();
+        let (peers_made, peers_alive, prefixes_listed, prefixes_routed) = {
+            let routes = read(&self.routes);
+            let (made, alive) = routes.peers_made_and_alive();
+            let listed = peers.iter().map(|peer| routes.prefixes(peer.id).len()).sum();
+            (made, alive, listed, routes.len())
+        };
         let (indices, in_use) = {
             let table = read(&self.indices);
             (table.len(), table.entries().filter(|entry| matches!(entry, IndexEntry::Keypair(..))).count())
@@ -89,7 +105,10 @@ impl Device {
             keypairs_alive: in_use + self.keypairs.lingering(),
             indices,
             staged: peers.iter().map(|peer| peer.state().staged.len()).sum(),
+            timers: peers.iter().filter(|peer| peer.state().core.poll_timeout().is_some()).count(),
             deadlines: self.deadlines.len(),
+            prefixes_listed,
+            prefixes_routed,
             buffers_made,
             buffers_idle,
         }

@@ -42,6 +42,11 @@ impl Routes {
         self.slots.get(id.0 as usize)?.as_ref().map(|slot| &slot.peer)
     }
 
+    /// Returns the number of prefixes that have an owner.
+    pub(super) fn len(&self) -> usize {
+        self.allowed_ips.len()
+    }
+
     /// Returns how many peers were ever made, and how many of them are alive.
     pub(super) fn peers_made_and_alive(&self) -> (u64, u64) {
         self.tally.made_and_alive()
