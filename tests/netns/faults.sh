@@ -107,7 +107,8 @@ well_again 1 "two changes of the port"
 step "a full disk behind the log"
 kill -TERM "$pid"
 ends_within_a_second "$pid" SIGTERM
-LOG_LEVEL=verbose exec_in e1 "$IMPL" -f wg1 >/dev/full 2>&1 9>&- </dev/null &
+# The size of the stacks is for what follows: no memory for another thread, but for everything else.
+RUST_MIN_STACK=$((1 << 30)) LOG_LEVEL=verbose exec_in e1 "$IMPL" -f wg1 >/dev/full 2>&1 9>&- </dev/null &
 pid_of[wg1]=$! program_of[wg1]=$IMPL
 within 5 "the socket of wg1 answers" answers wg1
 configure_pair wg1 wg2 1 2 endpoint 10.0.0.2:2
@@ -116,13 +117,40 @@ well_again 12 "a start with a full disk"
 
 # --- memory ----------------------------------------------------------------------------------------------------------
 
-# Its address space may not grow: allocations beyond what it has fail.
+# Lets the address space of the daemon grow by no more than $1 MiB: allocations beyond fail.
+leave() { prlimit --pid "$pid" --as="$(awk -v more="$1" '/^VmSize/ { print ($2 + more * 1024) * 1024 }' "/proc/$pid/status"):"; }
+# $1 peers in a file for wg.
+peers() {
+    head -c $(($1 * 63 / 2)) /dev/urandom | base64 -w 42 |
+        awk '{ printf "[Peer]\nPublicKey = %sA=\nAllowedIPs = 10.%d.%d.%d/32\n", $1, 64 + NR / 65536, NR / 256 % 256, NR % 256 }'
+}
+
 step "no more memory: traffic goes on"
 pid=${pid_of[wg1]}
 stream n2 n1 192.168.241.2 1 >/dev/null
-size() { awk '/^VmSize/ { print $2 * 1024 }' "/proc/$pid/status"; }
-prlimit --pid "$pid" --as="$(size):"
+leave 0
 start_pinging e1 192.168.241.2
 rate=$(stream n2 n1 192.168.241.2 1)
 wg show wg1 >/dev/null || fail "a small request is not answered"
 stop_pinging "without memory, with a stream of $rate Mbit/s"
+
+step "no room for another thread: the work is done by those there are"
+leave 100
+wg addconf wg1 <(peers 2000)
+expect "peers" "$(wg show wg1 peers | wc -l)" 2001
+well_again 1 "a request that wanted threads"
+
+step "a request that wants more than there is: the end, with a message, and a fresh start"
+kill -TERM "$pid"
+ends_within_a_second "$pid" SIGTERM
+start_daemon wg1 "$IMPL" e1
+pid=${pid_of[wg1]}
+# Not of addresses, which the allocator holds in store, but of memory.
+prlimit --pid "$pid" --data="$(awk '/^VmData/ { print ($2 + 8192) * 1024 }' "/proc/$pid/status"):"
+refuse "50,000 peers went into 8 MiB" wg addconf wg1 <(peers 50000)
+within 2 "the daemon ends" eval '! alive "$pid"'
+# All of it, not only its first thread.
+wait "$pid" || true
+says wg1 "memory allocation of .* failed" || fail "it ended without a message"
+within 1 "the interface is gone" eval '! ip1 link show dev wg1'
+start_daemon wg1 "$IMPL" e1
