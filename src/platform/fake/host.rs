@@ -38,6 +38,7 @@ impl Host {
             narrow: None,
             source: None,
             all: None,
+            receive: None,
             merging: Merging::AsSent,
             max_segments: MAX_MERGED,
         };
@@ -95,6 +96,11 @@ impl Host {
     /// Refuses all sends with the given errno from now on; `None` takes them again.
     pub fn refuse_sends(&self, errno: Option<i32>) {
         lock(&self.faults).all = errno;
+    }
+
+    /// Refuses all receptions with the given errno from now on, and keeps what arrives; `None` gives it out again.
+    pub fn refuse_receptions(&self, errno: Option<i32>) {
+        lock(&self.faults).receive = errno;
     }
 
     /// Sets what becomes of trains that arrive here.

@@ -35,6 +35,8 @@ pub(super) struct Faults {
     pub(super) source: Option<i32>,
     /// The errno for all sends.
     pub(super) all: Option<i32>,
+    /// The errno for all receptions.
+    pub(super) receive: Option<i32>,
     pub(super) merging: Merging,
     pub(super) max_segments: usize,
 }
@@ -139,6 +141,9 @@ impl Udp for FakeUdp {
     }
 
     fn receive(&self, _families: Families, batch: &mut UdpBatch) -> io::Result<()> {
+        if let Some(errno) = lock(&self.faults).receive {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         let mut queue = lock(&self.queue);
         while let Some(buffer) = batch.free().last_mut()
             && let Some((train, from)) = queue.trains.pop_front()
