@@ -14,7 +14,6 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -73,7 +72,7 @@ fn run_second(options: &Options, host: &dyn Host) -> Result<(), Error> {
     // Else the process would be listed as `exe`.
     let _ = rustix::thread::set_name(c"rvpn");
     let mut waiting = Some(parent);
-    let result = SocketFile::find(&options.directory(), &options.interface).and_then(|file| {
+    let result = SocketFile::find(&options.environment.socket_directory(), &options.interface).and_then(|file| {
         let on_ready = || waiting.take().into_iter().for_each(Parent::ready);
         run_device(tun, listener, file, options, host, on_ready)
     });
@@ -89,7 +88,7 @@ fn run_second(options: &Options, host: &dyn Host) -> Result<(), Error> {
 /// Opens the interface and its socket, or takes them from the environment.
 fn open(options: &Options, host: &dyn Host) -> Result<(OwnedFd, UnixListener, SocketFile), Error> {
     let Options { interface, environment, .. } = options;
-    let directory = options.directory();
+    let directory = environment.socket_directory();
     if environment.uapi_fd.is_none() {
         // Before the interface is touched: "is running" says more than "device or resource busy".
         socket::refuse_if_running(&directory, interface)?;
@@ -126,7 +125,7 @@ pub fn run_device(
     let interface = &options.interface;
     let (ends, ended) = Ends::new();
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
-    let ended = ConfigurationThread::start(listener, &file, Arc::clone(&device), &ends).map(|server| {
+    let ended = ConfigurationThread::start(listener, &file, &device, &ends).map(|server| {
         tracing::debug!("{interface}: device started");
         on_ready();
         (server, ended.recv().expect("this function holds a sender"))
@@ -149,12 +148,6 @@ pub fn run_device(
     Ok(())
 }
 
-impl Options {
-    fn directory(&self) -> PathBuf {
-        self.environment.run_dir.clone().unwrap_or_else(socket::default_directory)
-    }
-}
-
 /// The thread `rvpn-uapi`: the configuration server, the watch on its socket, and the signals.
 struct ConfigurationThread {
     thread: JoinHandle<()>,
@@ -163,7 +156,7 @@ struct ConfigurationThread {
 
 impl ConfigurationThread {
     /// Starts the thread; from here on, connections are served and signals are caught.
-    fn start(listener: UnixListener, file: &SocketFile, device: Arc<dyn Device>, ends: &Ends) -> Result<Self, Error> {
+    fn start(listener: UnixListener, file: &SocketFile, device: &Arc<dyn Device>, ends: &Ends) -> Result<Self, Error> {
         let start = |source| Error::Start { action: "start the configuration server", source };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
         let context = runtime.enter();
@@ -172,9 +165,11 @@ impl ConfigurationThread {
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
         drop(context);
-        let worker = Worker::start(Arc::clone(&device) as Arc<dyn Configurable>, ends).map_err(start)?;
+        let worker = Worker::start(Arc::clone(device) as Arc<dyn Configurable>, ends).map_err(start)?;
+        // The thread that touches the device has them; this one and the next need none.
+        device.release_privileges().map_err(start)?;
         let (stop, stopped) = oneshot::channel();
-        let all = All { listener, worker, device, signals, watch, ends: ends.clone() };
+        let all = All { listener, worker, device: Arc::clone(device), signals, watch, ends: ends.clone() };
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }

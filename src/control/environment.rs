@@ -7,7 +7,9 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use super::error::Error;
+use super::socket;
 use crate::aead;
+use crate::platform::linux::hardening::{Hardening, Part, Violation};
 
 /// What the environment asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Environment {
     pub offload: Offload,
     /// `RVPN_AEAD=auto|avx512|aws-lc`: how packets are sealed (`pure-rust` in place of `aws-lc` in a build with that).
     pub aead: aead::Choice,
+    /// `RVPN_HARDENING=auto|off` or a list of `no-PART` and `kill`: what the daemon gives up once it runs.
+    pub hardening: Hardening,
     /// `RVPN_RUN_DIR`: where sockets lie, for tests; `wg` looks only where they lie otherwise.
     pub run_dir: Option<PathBuf>,
     /// [`HANDOVER`]: this is the process in the background, and its standard input is the one that started it.
@@ -68,9 +72,15 @@ impl Environment {
             workers: var("RVPN_WORKERS").map(workers).transpose()?,
             offload: var("RVPN_OFFLOAD").map_or(Ok(Offload::Auto), offload)?,
             aead: var(AEAD).map_or(Ok(aead::Choice::Auto), aead_choice)?,
+            hardening: var("RVPN_HARDENING").map_or(Ok(Hardening::default()), hardening)?,
             run_dir: var(RUN_DIR).map(PathBuf::from),
             handover: var(HANDOVER).is_some(),
         })
+    }
+
+    /// Returns the directory in which the sockets lie.
+    pub fn socket_directory(&self) -> PathBuf {
+        self.run_dir.clone().unwrap_or_else(socket::default_directory)
     }
 }
 
@@ -84,6 +94,7 @@ impl Default for Environment {
             workers: None,
             offload: Offload::Auto,
             aead: aead::Choice::Auto,
+            hardening: Hardening::default(),
             run_dir: None,
             handover: false,
         }
@@ -118,6 +129,26 @@ fn aead_choice(value: OsString) -> Result<aead::Choice, Error> {
         }
         _ => Err(Error::Environment { variable: AEAD, value, expected: "expected `auto`, `avx512` or `pure-rust`" }),
     }
+}
+
+fn hardening(value: OsString) -> Result<Hardening, Error> {
+    let without = |hardening: Hardening, word: &str| {
+        let name = word.strip_prefix("no-")?;
+        Part::ALL.into_iter().find(|part| part.name() == name).map(|part| hardening.without(part))
+    };
+    let hardening = match value.to_str() {
+        Some("auto") => Some(Hardening::default()),
+        Some("off") => Some(Hardening::OFF),
+        list => list.and_then(|list| {
+            list.split(',').try_fold(Hardening::default(), |hardening, word| match word {
+                "kill" => Some(hardening.on_violation(Violation::Kill)),
+                word => without(hardening, word),
+            })
+        }),
+    };
+    let expected = "expected `auto`, `off`, or a list of `no-dumps`, `no-memory`, `no-capabilities`, `no-landlock`, \
+                    `no-seccomp`, `kill`, separated by commas";
+    hardening.ok_or(Error::Environment { variable: "RVPN_HARDENING", value, expected })
 }
 
 fn file_number(variable: &'static str, value: OsString) -> Result<RawFd, Error> {
@@ -168,6 +199,24 @@ mod tests {
         assert_eq!(choice(AEAD_LIBRARY), Ok(aead::Choice::OneByOne));
         let refusal = format!("RVPN_AEAD=sse: expected `auto`, `avx512` or `{AEAD_LIBRARY}`");
         assert_eq!(choice("sse"), Err(refusal));
+    }
+
+    #[test]
+    fn each_part_of_the_hardening_can_be_left_out() {
+        let hardening = |value| read(&[("RVPN_HARDENING", value)]).map(|environment| environment.hardening);
+        assert_eq!(hardening("auto"), Ok(Hardening::default()));
+        assert_eq!(hardening("off"), Ok(Hardening::OFF));
+        let list = Hardening::default().without(Part::Seccomp).without(Part::Landlock).on_violation(Violation::Kill);
+        assert_eq!(hardening("no-seccomp,kill,no-landlock"), Ok(list));
+        for part in Part::ALL {
+            let name = format!("no-{}", part.name());
+            assert_eq!(hardening(&name), Ok(Hardening::default().without(part)));
+            let refusal = hardening("on").expect_err("no such word");
+            assert!(refusal.starts_with("RVPN_HARDENING=on: ") && refusal.contains(&format!("`{name}`")), "{refusal}");
+        }
+        for nonsense in ["no-", "seccomp", "off,no-seccomp", "no-seccomp,", "no-seccomp no-memory"] {
+            assert!(hardening(nonsense).is_err(), "{nonsense}");
+        }
     }
 
     #[test]

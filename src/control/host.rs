@@ -3,6 +3,7 @@
 //! A seam for tests: the process contract is tested with a device that moves no packets. `linux` is the real one. Not
 //! here: how a TUN is opened (`platform`), how packets move (`dataplane`).
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub trait Host {
 
     /// Starts a device on an open TUN. It reports to `ends` when the interface is gone or one of its threads fails.
     ///
+    /// From then on the process can do little more than run it (see `platform::linux::hardening`).
+    ///
     /// # Errors
     /// [`Error::Tun`] or [`Error::Start`].
     fn start(&self, interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error>;
@@ -35,6 +38,15 @@ pub trait Host {
 pub trait Device: Configurable {
     /// Counts what the device holds.
     fn objects(&self) -> Objects;
+
+    /// Gives up the privileges of the calling thread, and so of those it starts from now on. To be called when the thread
+    /// that will call [`Configurable::apply`], which needs them, has been started.
+    ///
+    /// # Errors
+    /// The OS's.
+    fn release_privileges(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Stops all threads, closes TUN and sockets, and wipes keys. Returns when that is done.
     fn stop(&self);

@@ -15,6 +15,7 @@ use rvpn::platform::linux::{platform, process};
 
 use support::Namespace;
 
+mod hardening;
 mod monitors;
 mod support;
 mod tun;

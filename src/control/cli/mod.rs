@@ -92,6 +92,8 @@ Environment of the daemon:
   WG_TUN_FD=N                     Use the TUN device that is open as file N instead of opening INTERFACE
   RVPN_WORKERS=N                  Let N threads carry packets; default: as many as there are cores
   RVPN_OFFLOAD=auto|unequal|off   Leave segmentation to the kernel where it can do it; default: auto
+  RVPN_HARDENING=auto|off|LIST    What the daemon gives up once it runs; LIST: no-dumps, no-memory, no-capabilities,
+                                  no-landlock, no-seccomp; default: auto, all that the kernel has
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
 
 Environment of the commands:

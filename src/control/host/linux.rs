@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -23,6 +24,7 @@ use crate::dataplane::device::Device as Tunnel;
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
+use crate::platform::linux::hardening::{Confined, Hardening, Needs};
 use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
 use crate::platform::linux::route_monitor::RouteMonitor;
 use crate::platform::linux::stop::Stop;
@@ -30,20 +32,27 @@ use crate::platform::linux::tun::{LinuxTun, TunOptions};
 use crate::platform::linux::udp_offload::Trains;
 
 /// Linux.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Linux {
     offload: Offload,
     workers: usize,
+    hardening: Hardening,
+    socket_directory: PathBuf,
 }
 
 impl Linux {
-    /// Takes what the environment says of offloads and workers; by default there are as many workers as cores.
+    /// Takes what the environment says of offloads, workers and hardening; by default there are as many workers as cores.
     pub fn new(environment: &Environment) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { offload: environment.offload, workers: environment.workers.unwrap_or(cores) }
+        Self {
+            offload: environment.offload,
+            workers: environment.workers.unwrap_or(cores),
+            hardening: environment.hardening,
+            socket_directory: environment.socket_directory(),
+        }
     }
 
-    fn trains(self) -> Trains {
+    fn trains(&self) -> Trains {
         match self.offload {
             Offload::Auto => Trains::of_this_kernel(),
             Offload::Unequal => Trains::Unequal,
@@ -51,7 +60,7 @@ impl Linux {
         }
     }
 
-    fn tun_options(self) -> TunOptions {
+    fn tun_options(&self) -> TunOptions {
         TunOptions { offload: self.offload != Offload::Off, multi_queue: false }
     }
 }
@@ -64,8 +73,9 @@ impl Host for Linux {
     fn start(&self, interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
         let running =
-            Running::start(tun, *self, ends).map_err(|source| Error::Start { action: "start the device", source })?;
+            Running::start(tun, self, ends).map_err(|source| Error::Start { action: "start the device", source })?;
         tracing::debug!("{interface}: {} threads carry packets", self.workers);
+        tracing::debug!("{interface}: hardening {}", running.confined);
         Ok(Arc::new(running))
     }
 }
@@ -74,6 +84,7 @@ impl Host for Linux {
 struct Running {
     tunnel: Arc<Tunnel>,
     parts: Mutex<Parts>,
+    confined: Confined,
 }
 
 /// What is taken apart when the device stops.
@@ -85,31 +96,45 @@ struct Parts {
 }
 
 impl Running {
-    fn start(tun: Arc<LinuxTun>, options: Linux, ends: &Ends) -> io::Result<Self> {
+    fn start(tun: Arc<LinuxTun>, options: &Linux, ends: &Ends) -> io::Result<Self> {
         let link = LinkMonitor::new(Arc::clone(&tun))?;
         let routes = RouteMonitor::new()?;
         let tunnel = Tunnel::new(linux::platform(tun, options.trains())?);
 
+        let confined = options.hardening.confine_process(&Needs { socket_directory: &options.socket_directory });
+
         let mut parts = Parts { stops: vec![link.stopper(), routes.stopper()], ..Parts::default() };
-        let reporter = ends.clone();
-        parts.threads =
-            Some(tunnel.start(Workers { count: options.workers, share: Share::WhenItPays }, move |end| {
-                reporter.report(match end {
-                    workers::End::TunGone => End::TunGone,
-                    workers::End::ThreadFailed(name) => End::ThreadFailed(name),
-                });
-            })?);
+        let (threads, monitor) = confined.confined(|| start_unprivileged(&tunnel, routes, options.workers, ends))??;
+        parts.threads = Some(threads);
+        parts.monitors.push(monitor);
         let (device, reporter) = (Arc::clone(&tunnel), ends.clone());
         parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
-        let (device, reporter) = (Arc::clone(&tunnel), ends.clone());
-        parts.monitors.push(ends.spawn("rvpn-routes", move || {
-            if let Err(error) = routes.run(|| device.routes_changed()) {
-                tracing::error!("Watching routes failed: {error}");
-                reporter.report(End::ThreadFailed("rvpn-routes".to_owned()));
-            }
-        })?);
-        Ok(Self { tunnel, parts: Mutex::new(parts) })
+        Ok(Self { tunnel, parts: Mutex::new(parts), confined })
     }
+}
+
+/// Starts the threads that need no privileges: those that carry packets, and the one that watches routes for them.
+fn start_unprivileged(
+    tunnel: &Arc<Tunnel>,
+    routes: RouteMonitor,
+    workers: usize,
+    ends: &Ends,
+) -> io::Result<(Threads, JoinHandle<()>)> {
+    let reporter = ends.clone();
+    let threads = tunnel.start(Workers { count: workers, share: Share::WhenItPays }, move |end| {
+        reporter.report(match end {
+            workers::End::TunGone => End::TunGone,
+            workers::End::ThreadFailed(name) => End::ThreadFailed(name),
+        });
+    })?;
+    let (device, reporter) = (Arc::clone(tunnel), ends.clone());
+    let monitor = ends.spawn("rvpn-routes", move || {
+        if let Err(error) = routes.run(|| device.routes_changed()) {
+            tracing::error!("Watching routes failed: {error}");
+            reporter.report(End::ThreadFailed("rvpn-routes".to_owned()));
+        }
+    })?;
+    Ok((threads, monitor))
 }
 
 /// Lets the device follow its interface until that is gone or the monitor is stopped.
@@ -152,6 +177,10 @@ impl Configurable for Running {
 impl Device for Running {
     fn objects(&self) -> Objects {
         self.tunnel.objects()
+    }
+
+    fn release_privileges(&self) -> io::Result<()> {
+        self.confined.release_privileges()
     }
 
     fn stop(&self) {

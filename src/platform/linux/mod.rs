@@ -3,7 +3,7 @@
 //! ```text
 //!  tun ── vnet_header          udp ── udp_offload, cmsg, socket_name          clock
 //!    \______________________ poller ___/                     alarm
-//!  link_monitor, route_monitor ── netlink, stop            process            resolver
+//!  link_monitor, route_monitor ── netlink, stop            process            resolver            hardening
 //!                       all: sys (the only unsafe code)
 //! ```
 //!
@@ -24,6 +24,7 @@ use crate::dataplane::io::Platform;
 mod alarm;
 mod clock;
 mod cmsg;
+pub mod hardening;
 pub mod link_monitor;
 mod netlink;
 pub mod poller;

@@ -6,7 +6,7 @@
 //!
 //! Not here: anything `rustix` offers (sockets, most options, poll, epoll, eventfd, readv, writev, setns).
 //!
-//! Sources: Linux `if_tun.h`, tun.c; man pages recvmmsg(2), sendmmsg(2), clock_gettime(2), fcntl(2),
+//! Sources: Linux `if_tun.h`, tun.c; man pages recvmmsg(2), sendmmsg(2), clock_gettime(2), fcntl(2), seccomp(2),
 //! getaddrinfo(3).
 
 #![allow(unsafe_code)]
@@ -348,6 +348,20 @@ pub(super) fn resolve(node: Option<&CStr>, service: &CStr) -> Result<Option<Sock
     Ok(name.address())
 }
 
+/// seccomp: makes `program` a filter of the calling thread, for good, and of those it will start.
+///
+/// # Errors
+/// EINVAL for a program or flags that the kernel does not take, EACCES without no_new_privs, ENOSYS without seccomp.
+pub(super) fn install_filter(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Result<()> {
+    let Ok(len) = libc::c_ushort::try_from(program.len()) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies the `len` instructions that `filter` points to, which are borrowed for the call, and
+    // writes to nothing. It checks each of them, so that any bytes are valid. What the filter does later is to make
+    // system calls fail, which no code here takes for impossible.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -445,6 +459,16 @@ mod tests {
         assert_eq!(resolve(None).map(|address| address.map(|address| address.port())), Ok(Some(51820)));
         assert_eq!(resolve(Some(c"")), Err(libc::EAI_NONAME));
         assert_eq!(resolve(Some(c"fe80::1%no-such-interface")), Err(libc::EAI_NONAME));
+    }
+
+    #[test]
+    fn filters_the_kernel_does_not_take_are_refused() {
+        // Lengths that do not fit or are none, an instruction that is none: no filter is installed by any of them.
+        let nonsense = libc::sock_filter { code: u16::MAX, jt: 255, jf: 255, k: u32::MAX };
+        for len in [0, 1, 4097, 1 << 16] {
+            let error = install_filter(&vec![nonsense; len], 0).unwrap_err();
+            assert!(matches!(error.kind(), io::ErrorKind::InvalidInput), "{len}: {error}");
+        }
     }
 
     #[test]

@@ -1,0 +1,37 @@
+//! Landlock: no file, no TCP, no signal to another process, no abstract socket; the socket file may be removed.
+//!
+//! What is open stays open: TUN, sockets, standard error. UDP and netlink are not Landlock's business.
+//!
+//! Source: landlock(7), Linux Documentation/userspace-api/landlock.rst.
+
+use ::landlock::{
+    ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetStatus, Scope,
+};
+
+use super::{Lack, Needs};
+
+/// Confines the calling thread and those it will start, as far as the kernel can; returns how far that is.
+pub(super) fn confine(needs: &Needs<'_>) -> Result<String, Lack> {
+    let status = Ruleset::default()
+        .handle_access(AccessFs::from_all(KNOWN))?
+        .handle_access(AccessNet::from_all(KNOWN))?
+        .scope(Scope::from_all(KNOWN))?
+        .create()?
+        .add_rule(PathBeneath::new(PathFd::new(needs.socket_directory)?, AccessFs::RemoveFile))?
+        .restrict_self()?;
+    match (status.ruleset, status.landlock) {
+        (RulesetStatus::FullyEnforced, _) => Ok("files, TCP, signals".to_owned()),
+        (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
+            Ok(match effective_abi {
+                ABI::V4 | ABI::V5 => "files, TCP; signals from Linux 6.12 on".to_owned(),
+                _ => "files; TCP from Linux 6.7 on".to_owned(),
+            })
+        }
+        (_, LandlockStatus::NotEnabled) => Err(Lack::Kernel("it was left out at boot: see `lsm=`")),
+        _ => Err(Lack::Kernel("Landlock came with Linux 5.13")),
+    }
+}
+
+/// What these rules were written for; later kernels may refuse more, once somebody has looked whether that does harm.
+const KNOWN: ABI = ABI::V6;
