@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
+use rvpn_uapi::Aead;
+
 use super::error::Error;
 use crate::aead;
 
@@ -38,9 +40,14 @@ pub const FOREGROUND: &str = "WG_PROCESS_FOREGROUND";
 pub const RUN_DIR: &str = "RVPN_RUN_DIR";
 /// See [`Environment::aead`].
 pub const AEAD: &str = "RVPN_AEAD";
-/// What the library for single packets is called.
-pub const AEAD_LIBRARY: &str =
-    if cfg!(all(feature = "aws-lc", not(feature = "pure-rust"))) { "aws-lc" } else { "pure-rust" };
+/// The library for single packets.
+pub const AEAD_LIBRARY: Aead =
+    if cfg!(all(feature = "aws-lc", not(feature = "pure-rust"))) { Aead::AwsLc } else { Aead::PureRust };
+
+/// Returns what encrypts the packets of this process.
+pub fn aead_in_use() -> Aead {
+    aead::selected().map_or(AEAD_LIBRARY, |_| Aead::Avx512)
+}
 
 impl Environment {
     /// Reads the variables through `var`. An empty one counts as not set.
@@ -98,9 +105,9 @@ fn offload(value: OsString) -> Result<bool, Error> {
 fn aead_choice(value: OsString) -> Result<aead::Choice, Error> {
     match value.to_str() {
         Some("auto") => Ok(aead::Choice::Auto),
-        Some("avx512") => Ok(aead::Choice::Avx512),
-        Some(AEAD_LIBRARY) => Ok(aead::Choice::OneByOne),
-        _ if AEAD_LIBRARY == "aws-lc" => {
+        Some(name) if name == Aead::Avx512.as_str() => Ok(aead::Choice::Avx512),
+        Some(name) if name == AEAD_LIBRARY.as_str() => Ok(aead::Choice::OneByOne),
+        _ if AEAD_LIBRARY == Aead::AwsLc => {
             Err(Error::Environment { variable: AEAD, value, expected: "expected `auto`, `avx512` or `aws-lc`" })
         }
         _ => Err(Error::Environment { variable: AEAD, value, expected: "expected `auto`, `avx512` or `pure-rust`" }),
@@ -151,7 +158,7 @@ mod tests {
         let choice = |value| read(&[("RVPN_AEAD", value)]).map(|environment| environment.aead);
         assert_eq!(choice("auto"), Ok(aead::Choice::Auto));
         assert_eq!(choice("avx512"), Ok(aead::Choice::Avx512));
-        assert_eq!(choice(AEAD_LIBRARY), Ok(aead::Choice::OneByOne));
+        assert_eq!(choice(AEAD_LIBRARY.as_str()), Ok(aead::Choice::OneByOne));
         let refusal = format!("RVPN_AEAD=sse: expected `auto`, `avx512` or `{AEAD_LIBRARY}`");
         assert_eq!(choice("sse"), Err(refusal));
     }

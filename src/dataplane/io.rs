@@ -74,6 +74,9 @@ pub trait Udp: Send + Sync {
 
     /// Returns the most datagrams of one [`Transmit`]: 1 if trains are not supported.
     fn max_segments(&self) -> usize;
+
+    /// Tells whether datagrams may come in as trains.
+    fn receives_trains(&self) -> bool;
 }
 
 /// Makes UDP sockets and knows routes, in the network namespace the program was started in.

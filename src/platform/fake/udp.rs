@@ -161,6 +161,10 @@ impl Udp for FakeUdp {
     fn max_segments(&self) -> usize {
         lock(&self.faults).max_segments
     }
+
+    fn receives_trains(&self) -> bool {
+        lock(&self.faults).merging != Merging::Off
+    }
 }
 
 impl Queue {

@@ -73,6 +73,8 @@ struct LinuxUdp {
     v6: Option<OwnedFd>,
     port: u16,
     max_segments: usize,
+    /// The kernel merges what comes in, for each family there is.
+    receives_trains: bool,
     /// Which family is received from first next time. Relaxed: a hint for fairness that orders nothing.
     v6_first: AtomicBool,
 }
@@ -101,16 +103,23 @@ impl LinuxUdp {
             Err(error) if is_without_ipv6(&error) => None,
             Err(error) => return Err(error),
         };
-        let mut segments = offload;
+        let (mut segments, mut merges) = (offload, offload);
         if offload {
             for socket in [Some(&v4), v6.as_ref()].into_iter().flatten() {
                 // Without it trains arrive as single datagrams.
-                let _ = sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
+                merges &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
                 segments &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
             }
         }
         let max_segments = if segments { udp_offload::MAX_SEGMENTS } else { 1 };
-        Ok(Self { v4, v6, port: local.port(), max_segments, v6_first: AtomicBool::new(false) })
+        Ok(Self {
+            v4,
+            v6,
+            port: local.port(),
+            max_segments,
+            receives_trains: merges,
+            v6_first: AtomicBool::new(false),
+        })
     }
 
     /// Receives what waits at one socket, as far as buffers are free.
@@ -232,6 +241,10 @@ impl Udp for LinuxUdp {
 
     fn max_segments(&self) -> usize {
         self.max_segments
+    }
+
+    fn receives_trains(&self) -> bool {
+        self.receives_trains
     }
 }
 
