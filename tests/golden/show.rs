@@ -114,7 +114,8 @@ fn what_rvpn_tells_beyond_the_protocol_is_two_lines_more_and_nothing_to_stock_wg
     if !has_judge() {
         return;
     }
-    let (device, peers) = status().split_once("public_key=").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a peer");
+    let (device, peers) =
+        status().split_once("public_key=").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a peer");
     let extra = "rvpn_aead=avx512\nrvpn_offload=tun-tcp4,udp-send\n";
     let server = Server::new(&format!("{device}{extra}public_key={peers}"));
     for field in FIELDS {

@@ -112,14 +112,7 @@ impl LinuxUdp {
             }
         }
         let max_segments = if segments { udp_offload::MAX_SEGMENTS } else { 1 };
-        Ok(Self {
-            v4,
-            v6,
-            port: local.port(),
-            max_segments,
-            receives_trains: merges,
-            v6_first: AtomicBool::new(false),
-        })
+        Ok(Self { v4, v6, port: local.port(), max_segments, receives_trains: merges, v6_first: AtomicBool::new(false) })
     }
 
     /// Receives what waits at one socket, as far as buffers are free.

@@ -209,7 +209,8 @@ mod tests {
         let text = |offloads: &[Offload]| {
             let offloads = Some(offloads.iter().copied().collect());
             let peers = vec![PeerStatus::new(PublicKey([1; 32]))];
-            let status = DeviceStatus { fwmark: 1, aead: Some(Aead::Avx512), offloads, peers, ..DeviceStatus::default() };
+            let status =
+                DeviceStatus { fwmark: 1, aead: Some(Aead::Avx512), offloads, peers, ..DeviceStatus::default() };
             let mut out = Vec::new();
             plain().write("wg0", &status, &mut out).expect("memory");
             String::from_utf8(out).expect("UTF-8")
