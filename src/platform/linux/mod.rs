@@ -26,6 +26,8 @@ mod clock;
 mod cmsg;
 pub mod link_monitor;
 mod netlink;
+#[doc(hidden)]
+pub mod parsing;
 pub mod poller;
 pub mod process;
 pub mod resolver;
