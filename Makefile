@@ -85,10 +85,12 @@ fuzz: ## look for what breaks a promise: T=datagrams SECONDS=600; without T all,
 	@CARGO="$(CARGO)" SECONDS_EACH="$(SECONDS)" KEEP="$(KEEP)" scripts/fuzz $(T)
 
 # RUSTC_BOOTSTRAP lets the stable compiler do what is for nightly ones: a sanitizer is no part of the language.
-asan: ## the system calls, the seal of many packets and the replayed corpora under AddressSanitizer
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_PROFILE_DEV_DEBUG=line-tables-only \
-		$(CARGO) test --locked $(PURE) --target $(shell rustc -vV | sed -n 's/^host: //p') --target-dir target/asan \
-		--lib --test aead_guard --test fuzz_corpus --test linux -- aead linux no_byte fuzz corpus
+ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_PROFILE_DEV_DEBUG=line-tables-only $(CARGO) test --quiet \
+	--locked $(PURE) --target $(shell rustc -vV | sed -n 's/^host: //p') --target-dir target/asan
+
+asan: ## system calls, the sealing of many packets and the corpora of fuzzing under AddressSanitizer
+	$(ASAN) --lib -- aead:: platform::linux::
+	$(ASAN) --test aead_guard --test fuzz_corpus --test linux
 
 miri: ## the bytes that are read by hand, under an interpreter that sees undefined behaviour, where there is one
 	@scripts/miri
