@@ -3,7 +3,7 @@
 use rvpn::control::config::{Config, ConfigError};
 use rvpn_uapi::{Request, RequestEvent, RequestParser, Set, write_set};
 
-/// Reads a file. Every fault lies in it and is one line; a file without a fault is a request that a server takes.
+/// Reads a file. Every fault lies in it, is one line, and has no key in it; a file without a fault is a request that a server takes.
 pub fn run(bytes: &[u8]) {
     match Config::parse(bytes) {
         Ok(config) => check(config),
@@ -18,6 +18,8 @@ pub fn run(bytes: &[u8]) {
             let error = ConfigError { file: "wg0.conf".to_owned(), faults };
             let text = error.to_string();
             assert_eq!(text.lines().count(), error.faults.len(), "a fault is a line: {text:?}");
+            let is_base64 = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '/');
+            assert!(text.split(|letter| !is_base64(letter)).all(|run| run.len() < 43), "a key is told: {text:?}");
             assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n'), "{text:?}");
         }
     }
