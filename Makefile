@@ -14,6 +14,7 @@ PURE := --no-default-features --features pure-rust
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
 NEEDS := scripts/needs
 
+.PHONY: fuzz asan miri
 .PHONY: help run test check netns bench bench-quick callgrind soak install uninstall build fmt clippy unit docs deny aead dudect
 
 help: ## this list
@@ -93,6 +94,21 @@ aead: ## AEAD_BATCHES (10 million) random batches against two libraries; minutes
 
 dudect: ## does the time of sealing and opening depend on secrets? statistics, a minute or two
 	$(CARGO) bench --locked --bench dudect
+
+fuzz: ## look for what breaks a promise: T=datagrams SECONDS=600; without T all, a line each; KEEP=1 keeps what it met
+	@$(NEEDS) fuzz
+	@CARGO="$(CARGO)" SECONDS_EACH="$(SECONDS)" KEEP="$(KEEP)" scripts/fuzz $(T)
+
+# RUSTC_BOOTSTRAP lets the stable compiler do what is for nightly ones: a sanitizer is no part of the language.
+ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_PROFILE_DEV_DEBUG=line-tables-only $(CARGO) test --quiet \
+	--locked $(PURE) --target $(shell rustc -vV | sed -n 's/^host: //p') --target-dir target/asan
+
+asan: ## system calls, the sealing of many packets and the corpora of fuzzing under AddressSanitizer
+	$(ASAN) --lib -- aead:: platform::linux::
+	$(ASAN) --test aead_guard --test fuzz_corpus --test linux
+
+miri: ## the bytes that are read by hand, under an interpreter that sees undefined behaviour, where there is one
+	@scripts/miri
 
 docs: ## the documentation builds without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps --document-private-items

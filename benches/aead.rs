@@ -72,7 +72,7 @@ struct Contender {
 }
 
 fn contenders() -> Vec<Contender> {
-    let mut all = vec![by_one(AEAD_LIBRARY, || {
+    let mut all = vec![by_one(AEAD_LIBRARY.as_str(), || {
         let key = Aead::new(&SessionKey::new(KEY));
         let twin = Aead::new(&SessionKey::new(KEY));
         (

@@ -6,9 +6,11 @@
 use std::io;
 use std::time::Duration;
 
-use rvpn_uapi::{AllowedIpChange, DeviceStatus, Errno, PeerSet, PeerStatus, Set};
+use rvpn_uapi::{Aead, AllowedIpChange, DeviceStatus, Errno, Offload, Offloads, PeerSet, PeerStatus, Set};
 
 use crate::dataplane::configure::{self, ApplyError, Change, DeviceSnapshot, PeerChange, PeerSnapshot};
+use crate::dataplane::gro::Classes;
+use crate::dataplane::offload::OffloadsInUse;
 use crate::proto::allowedips::Prefix;
 use crate::proto::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::proto::time::WallTime;
@@ -44,14 +46,29 @@ fn allowed_ip_change(change: &AllowedIpChange) -> configure::AllowedIpChange {
     }
 }
 
-/// Gives the state of a device.
-pub fn status(snapshot: DeviceSnapshot) -> DeviceStatus {
+/// Gives the state of a device whose packets are encrypted by `aead`.
+pub fn status(snapshot: DeviceSnapshot, aead: Aead) -> DeviceStatus {
     DeviceStatus {
         private_key: snapshot.private_key.as_ref().map(private_key_text),
         listen_port: snapshot.listen_port,
         fwmark: snapshot.mark,
+        aead: Some(aead),
+        offloads: snapshot.offloads.map(offloads),
         peers: snapshot.peers.iter().map(peer_status).collect(),
     }
+}
+
+fn offloads(in_use: OffloadsInUse) -> Offloads {
+    let OffloadsInUse { classes: Classes { tcp4, tcp6, udp4, udp6 }, sends_trains, receives_trains } = in_use;
+    let all = [
+        (tcp4, Offload::TunTcp4),
+        (tcp6, Offload::TunTcp6),
+        (udp4, Offload::TunUdp4),
+        (udp6, Offload::TunUdp6),
+        (sends_trains, Offload::UdpSend),
+        (receives_trains, Offload::UdpReceive),
+    ];
+    all.into_iter().filter_map(|(is_in_use, offload)| is_in_use.then_some(offload)).collect()
 }
 
 fn peer_status(peer: &PeerSnapshot) -> PeerStatus {
@@ -137,6 +154,27 @@ mod tests {
         let key = private_key(&rvpn_uapi::SecretKey::new(&[0xff; 32])).expect("not zero");
         let text = private_key_text(&key);
         assert_eq!((text.as_bytes()[0], text.as_bytes()[31]), (0xf8, 0x7f), "clamped");
+    }
+
+    #[test]
+    fn each_offload_is_told_by_its_own_word() {
+        let none = OffloadsInUse {
+            classes: Classes { tcp4: false, tcp6: false, udp4: false, udp6: false },
+            sends_trains: false,
+            receives_trains: false,
+        };
+        let with = |set: fn(&mut OffloadsInUse)| {
+            let mut in_use = none;
+            set(&mut in_use);
+            offloads(in_use).to_string()
+        };
+        assert_eq!(with(|_| {}), "none");
+        assert_eq!(with(|in_use| in_use.classes.tcp4 = true), "tun-tcp4");
+        assert_eq!(with(|in_use| in_use.classes.tcp6 = true), "tun-tcp6");
+        assert_eq!(with(|in_use| in_use.classes.udp4 = true), "tun-udp4");
+        assert_eq!(with(|in_use| in_use.classes.udp6 = true), "tun-udp6");
+        assert_eq!(with(|in_use| in_use.sends_trains = true), "udp-send");
+        assert_eq!(with(|in_use| in_use.receives_trains = true), "udp-receive");
     }
 
     #[test]

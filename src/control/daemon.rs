@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::background::{self, Parent};
-use super::environment::{AEAD_LIBRARY, Environment};
+use super::environment::{self, Environment};
 use super::error::Error;
 use super::host::{Device, Host};
 use super::interface::InterfaceName;
@@ -48,8 +48,8 @@ pub struct Options {
 /// # Errors
 /// Why the device did not start, or failed.
 pub fn run(options: &Options, host: &dyn Host) -> Result<(), Error> {
-    let several = aead::select(options.environment.aead)?;
-    tracing::debug!("packets are sealed by {}", several.map_or(AEAD_LIBRARY, |_| "avx512"));
+    aead::select(options.environment.aead)?;
+    tracing::debug!("packets are sealed by {}", environment::aead_in_use());
     if options.environment.handover {
         return run_second(options, host);
     }

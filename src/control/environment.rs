@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
+use rvpn_uapi::Aead;
+
 use super::error::Error;
 use super::socket;
 use crate::aead;
@@ -53,9 +55,14 @@ pub const FOREGROUND: &str = "WG_PROCESS_FOREGROUND";
 pub const RUN_DIR: &str = "RVPN_RUN_DIR";
 /// See [`Environment::aead`].
 pub const AEAD: &str = "RVPN_AEAD";
-/// What the library for single packets is called.
-pub const AEAD_LIBRARY: &str =
-    if cfg!(all(feature = "aws-lc", not(feature = "pure-rust"))) { "aws-lc" } else { "pure-rust" };
+/// The library for single packets.
+pub const AEAD_LIBRARY: Aead =
+    if cfg!(all(feature = "aws-lc", not(feature = "pure-rust"))) { Aead::AwsLc } else { Aead::PureRust };
+
+/// Returns what encrypts the packets of this process.
+pub fn aead_in_use() -> Aead {
+    aead::selected().map_or(AEAD_LIBRARY, |_| Aead::Avx512)
+}
 
 impl Environment {
     /// Reads the variables through `var`. An empty one counts as not set.
@@ -122,9 +129,9 @@ fn offload(value: OsString) -> Result<Offload, Error> {
 fn aead_choice(value: OsString) -> Result<aead::Choice, Error> {
     match value.to_str() {
         Some("auto") => Ok(aead::Choice::Auto),
-        Some("avx512") => Ok(aead::Choice::Avx512),
-        Some(AEAD_LIBRARY) => Ok(aead::Choice::OneByOne),
-        _ if AEAD_LIBRARY == "aws-lc" => {
+        Some(name) if name == Aead::Avx512.as_str() => Ok(aead::Choice::Avx512),
+        Some(name) if name == AEAD_LIBRARY.as_str() => Ok(aead::Choice::OneByOne),
+        _ if AEAD_LIBRARY == Aead::AwsLc => {
             Err(Error::Environment { variable: AEAD, value, expected: "expected `auto`, `avx512` or `aws-lc`" })
         }
         _ => Err(Error::Environment { variable: AEAD, value, expected: "expected `auto`, `avx512` or `pure-rust`" }),
@@ -196,14 +203,14 @@ mod tests {
         let choice = |value| read(&[("RVPN_AEAD", value)]).map(|environment| environment.aead);
         assert_eq!(choice("auto"), Ok(aead::Choice::Auto));
         assert_eq!(choice("avx512"), Ok(aead::Choice::Avx512));
-        assert_eq!(choice(AEAD_LIBRARY), Ok(aead::Choice::OneByOne));
+        assert_eq!(choice(AEAD_LIBRARY.as_str()), Ok(aead::Choice::OneByOne));
         let refusal = format!("RVPN_AEAD=sse: expected `auto`, `avx512` or `{AEAD_LIBRARY}`");
         assert_eq!(choice("sse"), Err(refusal));
     }
 
     #[test]
     fn each_part_of_the_hardening_can_be_left_out() {
-        let hardening = |value| read(&[("RVPN_HARDENING", value)]).map(|environment| environment.hardening);
+        let hardening = |value: &str| read(&[("RVPN_HARDENING", value)]).map(|environment| environment.hardening);
         assert_eq!(hardening("auto"), Ok(Hardening::default()));
         assert_eq!(hardening("off"), Ok(Hardening::OFF));
         let list = Hardening::default().without(Part::Seccomp).without(Part::Landlock).on_violation(Violation::Kill);

@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 
 pub(super) use self::interface::Settings;
 use super::device::Device;
+use super::offload::OffloadsInUse;
 use super::sync::{lock, read};
 use super::workers::Context;
 use crate::proto::allowedips::Prefix;
@@ -121,6 +122,8 @@ pub struct DeviceSnapshot {
     pub listen_port: u16,
     /// Firewall mark; 0 is none.
     pub mark: u32,
+    /// The offloads in use; `None` while the interface is down.
+    pub offloads: Option<OffloadsInUse>,
     /// The peers in the order they were added.
     pub peers: Vec<PeerSnapshot>,
 }
@@ -177,6 +180,7 @@ impl Device {
             private_key: self.identity().map(|local| local.identity.private_key().clone()),
             listen_port: settings.port(),
             mark: settings.mark(),
+            offloads: self.udp().map(|udp| self.offloads.in_use(&*udp)),
             peers: peers.collect(),
         }
     }

@@ -80,6 +80,9 @@ pub trait Udp: Send + Sync {
     fn path_mtu(&self, _remote: SocketAddr) -> Option<usize> {
         None
     }
+
+    /// Tells whether datagrams may come in as trains.
+    fn receives_trains(&self) -> bool;
 }
 
 /// Makes UDP sockets and knows routes, in the network namespace the program was started in.

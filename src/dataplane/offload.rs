@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::gro::Classes;
+use super::io::Udp;
 
 /// The kind of segmentation a packet needs or has had undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,17 @@ pub struct PartialChecksum {
     pub start: u16,
     /// Offset of the checksum field from `start`.
     pub offset: u16,
+}
+
+/// The offloads in use at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffloadsInUse {
+    /// The merges that are written to the TUN.
+    pub classes: Classes,
+    /// The sockets take trains of datagrams.
+    pub sends_trains: bool,
+    /// The sockets give trains of datagrams.
+    pub receives_trains: bool,
 }
 
 /// Which offloads are in use: what the platform offers, less what failed after having worked. Switched off by class
@@ -79,6 +91,15 @@ impl Offloads {
     /// Tells whether trains may be handed to the socket.
     pub fn sends_trains(&self) -> bool {
         self.udp_send.load(Ordering::Relaxed)
+    }
+
+    /// Returns what is in use with these sockets.
+    pub(super) fn in_use(&self, udp: &dyn Udp) -> OffloadsInUse {
+        OffloadsInUse {
+            classes: self.classes(),
+            sends_trains: self.sends_trains() && udp.max_segments() > 1,
+            receives_trains: udp.receives_trains(),
+        }
     }
 
     /// The TUN refused a merged packet of this kind (`version` is the inner IP version).

@@ -52,6 +52,8 @@ fn a_tun_that_refuses_merged_writes_costs_no_packet() {
             assert_eq!(tun.refused(), refused, "what was refused is not tried again");
             assert!(!world.nodes[1].device.offloads().classes().tcp4);
             assert!(world.nodes[1].device.offloads().classes().udp6, "other classes stay");
+            let shown = world.nodes[1].device.snapshot().offloads.expect("up");
+            assert!(!shown.classes.tcp4 && shown.classes.udp6 && shown.sends_trains && shown.receives_trains);
         }
     }
 }
@@ -65,6 +67,7 @@ fn a_socket_that_refuses_trains_costs_no_packet() {
         world.nodes[0].host.refuse_trains(Some(errno));
         stream(&world, 30_000);
         assert!(!world.nodes[0].device.offloads().sends_trains());
+        assert!(!world.nodes[0].device.snapshot().offloads.expect("up").sends_trains, "and that is shown");
         let sent = world.record();
         stream(&world, 30_000);
         assert!(sent.entries().iter().all(|train| train.payloads().count() == 1), "not tried again");

@@ -110,6 +110,34 @@ fn each_field_is_the_same() {
 }
 
 #[test]
+fn what_rvpn_tells_beyond_the_protocol_is_two_lines_more_and_nothing_to_stock_wg() {
+    if !has_judge() {
+        return;
+    }
+    let (device, peers) =
+        status().split_once("public_key=").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a peer");
+    let extra = "rvpn_aead=avx512\nrvpn_offload=tun-tcp4,udp-send\n";
+    let server = Server::new(&format!("{device}{extra}public_key={peers}"));
+    for field in FIELDS {
+        assert!(agree(&["show", &server.name, field], &[]).0);
+    }
+    assert!(agree(&["showconf", &server.name], &[]).0);
+    let [stock, ours] = BOTH.map(|tool| {
+        let output = tool.run(&["show", &server.name], &[]);
+        assert!(output.status.success(), "{tool:?}");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    });
+    let beyond = |line: &&String| line.starts_with("  encryption: ") || line.starts_with("  offloads: ");
+    assert_eq!(ours.iter().filter(beyond).count(), 2, "{ours:?}");
+    let left: Vec<_> = ours.iter().filter(|line| !beyond(line)).collect();
+    // Times are told in seconds, which pass between the runs.
+    let is_time = |line: &str| line.contains("latest handshake");
+    assert_eq!(left.len(), stock.len());
+    assert!(left.iter().zip(&stock).all(|(ours, stock)| *ours == stock || is_time(ours) && is_time(stock)));
+}
+
+#[test]
 fn showconf_is_the_same() {
     if !has_judge() {
         return;

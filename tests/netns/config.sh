@@ -37,6 +37,7 @@ wg setconf wg1 "$world/wg1.conf"
 diff <(canonical <"$world/wg1.conf") <(wg showconf wg1 | canonical) || fail "showconf differs from what setconf set"
 if is_rvpn "$IMPL"; then
     expect "peers in the order they were added" "$(wg show wg1 peers)" "$pub2"$'\n'"$extra"
+    expect "lines on the means by which packets move" "$("$IMPL" show wg1 | grep -cE '^  (encryption|offloads): [^ ]')" 2
 fi
 wg showconf wg1 >"$world/saved.conf"
 wg setconf wg1 "$world/saved.conf"

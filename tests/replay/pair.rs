@@ -282,6 +282,10 @@ impl Udp for Wire {
     fn max_segments(&self) -> usize {
         64
     }
+
+    fn receives_trains(&self) -> bool {
+        true
+    }
 }
 
 struct OneSocket(Arc<Wire>);

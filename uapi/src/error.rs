@@ -112,6 +112,8 @@ keys! {
     RxBytes = "rx_bytes",
     TxBytes = "tx_bytes",
     Errno = "errno",
+    RvpnAead = "rvpn_aead",
+    RvpnOffload = "rvpn_offload",
 }
 
 impl fmt::Display for Key {

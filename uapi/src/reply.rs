@@ -11,6 +11,7 @@ use crate::endpoint::{self, ScopeOf};
 use crate::error::{Errno, Fault, Key, ParseError};
 use crate::key::{PublicKey, SecretKey};
 use crate::line::{self, LineBuffer};
+use crate::means::{Aead, Offloads};
 use crate::number;
 use crate::status::{DeviceStatus, PeerStatus};
 
@@ -95,6 +96,8 @@ fn reply_line(
         }
         (Key::ListenPort, None) => status.listen_port = number::parse(value).ok_or(bad)?,
         (Key::Fwmark, None) => status.fwmark = number::parse(value).ok_or(bad)?,
+        (Key::RvpnAead, None) => status.aead = Aead::parse(value),
+        (Key::RvpnOffload, None) => status.offloads = Some(Offloads::parse(value)),
         (_, Some(peer)) => return peer_line(peer, key, value, scope_of),
         (_, None) => {}
     }

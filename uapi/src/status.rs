@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::allowed_ip::AllowedIp;
 use crate::error::Key;
 use crate::key::{PublicKey, SecretKey};
+use crate::means::{Aead, Offloads};
 use crate::request::{Operation, write_endpoint, write_errno, write_line, write_public_key, write_secret};
 
 /// A device at one moment.
@@ -19,6 +20,10 @@ pub struct DeviceStatus {
     pub listen_port: u16,
     /// The firewall mark; 0 is none.
     pub fwmark: u32,
+    /// What encrypts packets; `None` if the server is not rvpn.
+    pub aead: Option<Aead>,
+    /// The offloads in use; `None` if the server is not rvpn, or its interface is down.
+    pub offloads: Option<Offloads>,
     /// The peers, in the order in which they were added.
     pub peers: Vec<PeerStatus>,
 }
@@ -137,6 +142,12 @@ fn write_device(device: &DeviceStatus, out: &mut Vec<u8>) {
     }
     if device.fwmark != 0 {
         write_line(out, Key::Fwmark, device.fwmark);
+    }
+    if let Some(aead) = device.aead {
+        write_line(out, Key::RvpnAead, aead);
+    }
+    if let Some(offloads) = device.offloads {
+        write_line(out, Key::RvpnOffload, offloads);
     }
 }
 

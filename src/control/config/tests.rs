@@ -74,6 +74,12 @@ fn secrets_are_not_told() {
             assert!(!faults.iter().any(|fault| fault.contains(&KEY[..4])), "{faults:?}");
         }
     }
+    for place in ["[Interface]\nListenPort", "[Interface]\nFwMark", "[Peer]\nAllowedIPs", "[Peer]\nEndpoint"] {
+        for value in [KEY.to_owned(), format!("x,{KEY}"), format!("{}:1", &KEY[..43])] {
+            let faults = parse(&format!("{place} = {value}\n")).expect_err("a fault");
+            assert!(!faults.iter().any(|fault| fault.contains(&KEY[..8])), "{faults:?}");
+        }
+    }
     let almost = &KEY[..43];
     let faults = parse(&format!("[Interface]\nPrivateKey = {almost}\n")).expect_err("a fault");
     assert!(!faults[0].contains(almost) && faults[0].contains("43 characters"), "{faults:?}");

@@ -15,7 +15,7 @@ use rvpn_uapi::{DeviceStatus, Errno, Set};
 
 use super::{Device, Host};
 use crate::control::apply;
-use crate::control::environment::{Environment, Offload};
+use crate::control::environment::{self, Environment, Offload};
 use crate::control::error::Error;
 use crate::control::interface::InterfaceName;
 use crate::control::outcome::{End, Ends};
@@ -170,7 +170,7 @@ impl Configurable for Running {
     }
 
     fn status(&self) -> DeviceStatus {
-        apply::status(self.tunnel.snapshot())
+        apply::status(self.tunnel.snapshot(), environment::aead_in_use())
     }
 }
 

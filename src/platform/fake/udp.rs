@@ -179,6 +179,10 @@ impl Udp for FakeUdp {
         let narrow = lock(&self.faults).narrow.filter(|(address, ..)| *address == remote.ip());
         Some(narrow.map_or(LINK_MTU, |(_, mtu, _)| mtu))
     }
+
+    fn receives_trains(&self) -> bool {
+        lock(&self.faults).merging != Merging::Off
+    }
 }
 
 impl Queue {

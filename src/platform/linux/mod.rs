@@ -27,6 +27,8 @@ mod cmsg;
 pub mod hardening;
 pub mod link_monitor;
 mod netlink;
+#[doc(hidden)]
+pub mod parsing;
 pub mod poller;
 pub mod process;
 pub mod resolver;

@@ -209,7 +209,7 @@ impl AsFd for Netlink {
 }
 
 /// The messages of one datagram; `None` for one that cannot be read.
-struct Messages<'a>(&'a [u8]);
+pub(super) struct Messages<'a>(pub(super) &'a [u8]);
 
 impl Iterator for Messages<'_> {
     type Item = Option<NetlinkMessage<RouteNetlinkMessage>>;

@@ -75,6 +75,8 @@ struct LinuxUdp {
     trains: Trains,
     /// The firewall mark, by which routes may be chosen. Relaxed: it orders nothing.
     mark: AtomicU32,
+    /// The kernel merges what comes in, for each family there is.
+    receives_trains: bool,
     /// Which family is received from first next time. Relaxed: a hint for fairness that orders nothing.
     v6_first: AtomicBool,
 }
@@ -104,16 +106,17 @@ impl LinuxUdp {
             Err(error) => return Err(error),
         };
         let mut segments = trains != Trains::None;
+        let mut merges = segments;
         if segments {
             for socket in [Some(&v4), v6.as_ref()].into_iter().flatten() {
                 // Without it trains arrive as single datagrams.
-                let _ = sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
+                merges &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
                 segments &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
             }
         }
         let trains = if segments { trains } else { Trains::None };
         let (mark, v6_first) = (AtomicU32::new(mark), AtomicBool::new(false));
-        Ok(Self { v4, v6, port: local.port(), trains, mark, v6_first })
+        Ok(Self { v4, v6, port: local.port(), trains, mark, receives_trains: merges, v6_first })
     }
 
     /// Receives what waits at one socket, as far as buffers are free.
@@ -252,6 +255,10 @@ impl Udp for LinuxUdp {
         rustix::net::connect(&probe, &remote).ok()?;
         let mtu = if remote.is_ipv4() { sockopt::ip_mtu(&probe) } else { sockopt::ipv6_mtu(&probe) };
         mtu.ok().map(|mtu| mtu as usize)
+    }
+
+    fn receives_trains(&self) -> bool {
+        self.receives_trains
     }
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::endpoint::no_scopes;
+use crate::means::{Aead, Offload};
 use crate::request::tests::{any_endpoint, any_network, any_secret};
 use crate::status::StatusWriter;
 
@@ -49,6 +50,12 @@ fn unknown_keys_are_passed_over() {
 }
 
 #[test]
+fn means_of_another_release_are_no_fault() {
+    let reply = parse([&b"rvpn_aead=avx1024\nrvpn_offload=teleport,udp-send\nerrno=0\n\n"[..]]).expect("an answer");
+    assert_eq!((reply.status.aead, reply.status.offloads), (None, Some([Offload::UdpSend].into_iter().collect())));
+}
+
+#[test]
 fn nanoseconds_of_a_whole_second_are_refused() {
     let key = "01".repeat(32);
     let text = format!(
@@ -85,9 +92,18 @@ prop_compose! {
         private_key in proptest::option::of(any_secret()),
         listen_port in any::<u16>(),
         fwmark in any::<u32>(),
+        aead in proptest::option::of(proptest::sample::select(Aead::ALL)),
+        offloads in proptest::option::of(proptest::sample::subsequence(Offload::ALL, 0..=Offload::ALL.len())),
         peers in proptest::collection::vec(any_peer(), 0..5),
     ) -> DeviceStatus {
-        DeviceStatus { private_key: private_key.filter(|key| !key.is_zero()), listen_port, fwmark, peers }
+        DeviceStatus {
+            private_key: private_key.filter(|key| !key.is_zero()),
+            listen_port,
+            fwmark,
+            aead,
+            offloads: offloads.map(Offloads::from_iter),
+            peers,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The answer to `get`: the order that `wg` needs, and pieces that do not show.
 
 use super::*;
+use crate::means::Offload;
 
 fn text(device: &DeviceStatus, capacity: usize) -> String {
     let mut writer = StatusWriter::new(device);
@@ -31,10 +32,12 @@ fn keys_come_in_the_order_of_the_protocol() {
         private_key: Some(SecretKey::new(&[1; 32])),
         listen_port: 51820,
         fwmark: 51820,
+        aead: Some(Aead::Avx512),
+        offloads: Some([Offload::TunTcp4, Offload::UdpSend].into_iter().collect()),
         peers: vec![peer, PeerStatus::new(PublicKey([3; 32]))],
     };
     let expected = format!(
-        "private_key={}\nlisten_port=51820\nfwmark=51820\n\
+        "private_key={}\nlisten_port=51820\nfwmark=51820\nrvpn_aead=avx512\nrvpn_offload=tun-tcp4,udp-send\n\
          public_key={}\npreshared_key={zero}\nprotocol_version=1\nendpoint=[fe80::1%3]:2000\n\
          last_handshake_time_sec=1700000000\nlast_handshake_time_nsec=5\ntx_bytes=18446744073709551615\nrx_bytes=7\n\
          persistent_keepalive_interval=25\nallowed_ip=10.0.0.0/8\nallowed_ip=::/0\n\
@@ -59,7 +62,14 @@ fn a_piece_never_outgrows_its_room() {
     peer.last_handshake = Some(Duration::MAX);
     (peer.tx_bytes, peer.rx_bytes, peer.persistent_keepalive) = (u64::MAX, u64::MAX, u16::MAX);
     let private_key = Some(SecretKey::new(&[0xff; 32]));
-    let device = DeviceStatus { private_key, listen_port: u16::MAX, fwmark: u32::MAX, peers: vec![peer.clone(), peer] };
+    let device = DeviceStatus {
+        private_key,
+        listen_port: u16::MAX,
+        fwmark: u32::MAX,
+        aead: Some(Aead::PureRust),
+        offloads: Some(Offload::ALL.iter().copied().collect()),
+        peers: vec![peer.clone(), peer],
+    };
     let mut piece = Vec::with_capacity(512);
     let mut writer = StatusWriter::new(&device);
     while writer.fill(&mut piece) {

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rvpn_uapi::{DeviceStatus, PeerStatus, SecretKey};
+use rvpn_uapi::{Aead, DeviceStatus, Offload, PeerStatus, SecretKey};
 use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
@@ -34,6 +34,8 @@ struct Interface {
     private_key: Option<Secret>,
     listen_port: Option<u16>,
     fwmark: Option<u32>,
+    aead: Option<&'static str>,
+    offloads: Option<Vec<&'static str>>,
     peers: Vec<Peer>,
 }
 
@@ -83,6 +85,8 @@ fn interface(name: &str, status: &DeviceStatus, shows_keys: bool) -> Interface {
         private_key: secret(status.private_key.as_ref(), shows_keys),
         listen_port: Some(status.listen_port).filter(|&port| port != 0),
         fwmark: Some(status.fwmark).filter(|&mark| mark != 0),
+        aead: status.aead.map(Aead::as_str),
+        offloads: status.offloads.map(|offloads| offloads.iter().map(Offload::as_str).collect()),
         peers: status.peers.iter().map(|status| peer(status, shows_keys)).collect(),
     }
 }
@@ -166,6 +170,8 @@ mod tests {
             private_key: Some(SecretKey::new(&[64; 32])),
             listen_port: 51820,
             fwmark: 0,
+            aead: Some(Aead::AwsLc),
+            offloads: Some([Offload::TunTcp4, Offload::UdpSend].into_iter().collect()),
             peers: vec![peer, bare],
         };
         let mut out = Vec::new();
@@ -180,6 +186,8 @@ mod tests {
         assert_eq!(document["version"], 1);
         let interface = &document["interfaces"][0];
         assert_eq!((&interface["name"], &interface["fwmark"]), (&json!("wg0"), &Value::Null));
+        assert_eq!(interface["aead"], "aws-lc");
+        assert_eq!(interface["offloads"], json!(["tun-tcp4", "udp-send"]));
         assert_eq!(
             interface["peers"],
             json!([

@@ -1,12 +1,13 @@
 //! The state of an interface for people.
 //!
-//! To the byte what `wg show` prints, colours included, because scripts read even this.
+//! To the byte what `wg show` prints, colours included, because scripts read even this. Two lines more end the block of
+//! the interface where the server says what `wg` knows nothing of: rvpn alone does.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use rvpn_uapi::{DeviceStatus, PeerStatus, SecretKey};
+use rvpn_uapi::{Aead, DeviceStatus, Offloads, PeerStatus, SecretKey};
 use zeroize::Zeroizing;
 
 use crate::control::cli::pubkey::public_key;
@@ -36,6 +37,12 @@ impl View {
         }
         if status.fwmark != 0 {
             self.entry("fwmark", &format!("{:#x}", status.fwmark), out)?;
+        }
+        if let Some(aead) = status.aead {
+            self.entry("encryption", encryption(aead), out)?;
+        }
+        if let Some(offloads) = status.offloads {
+            self.entry("offloads", &offloads_text(offloads), out)?;
         }
         let mut peers: Vec<_> = status.peers.iter().collect();
         peers.sort_by_key(|peer| Reverse(peer.last_handshake));
@@ -132,6 +139,29 @@ impl View {
     }
 }
 
+fn encryption(aead: Aead) -> &'static str {
+    match aead {
+        Aead::Avx512 => "ChaCha20-Poly1305, many packets at once (AVX-512)",
+        Aead::AwsLc => "ChaCha20-Poly1305, packet by packet (AWS-LC)",
+        Aead::PureRust => "ChaCha20-Poly1305, packet by packet (pure Rust)",
+        // A word of a later release, which this one does not read.
+        _ => aead.as_str(),
+    }
+}
+
+/// `tun tcp4 tcp6, udp send receive`: those of one place together.
+fn offloads_text(offloads: Offloads) -> String {
+    let mut text = String::new();
+    let mut last_place = "";
+    for offload in offloads.iter() {
+        let (place, kind) = offload.as_str().split_once('-').unwrap_or_default();
+        let between = if text.is_empty() { "" } else { ", " };
+        let _ = if place == last_place { write!(text, " {kind}") } else { write!(text, "{between}{place} {kind}") };
+        last_place = place;
+    }
+    if text.is_empty() { "none".to_owned() } else { text }
+}
+
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -141,7 +171,7 @@ const YEAR: u64 = 365 * DAY;
 mod tests {
     use std::time::Duration;
 
-    use rvpn_uapi::PublicKey;
+    use rvpn_uapi::{Offload, PublicKey};
 
     use super::*;
 
@@ -172,6 +202,25 @@ mod tests {
         ] {
             assert_eq!(view.bytes(bytes), text);
         }
+    }
+
+    #[test]
+    fn the_means_end_the_block_of_the_interface_where_the_server_tells_them() {
+        let text = |offloads: &[Offload]| {
+            let offloads = Some(offloads.iter().copied().collect());
+            let peers = vec![PeerStatus::new(PublicKey([1; 32]))];
+            let status =
+                DeviceStatus { fwmark: 1, aead: Some(Aead::Avx512), offloads, peers, ..DeviceStatus::default() };
+            let mut out = Vec::new();
+            plain().write("wg0", &status, &mut out).expect("memory");
+            String::from_utf8(out).expect("UTF-8")
+        };
+        let encryption = "  encryption: ChaCha20-Poly1305, many packets at once (AVX-512)\n";
+        let before = format!("interface: wg0\n  fwmark: 0x1\n{encryption}");
+        let all = "  offloads: tun tcp4 tcp6 udp4 udp6, udp send receive\n\npeer: ";
+        assert!(text(Offload::ALL).starts_with(&format!("{before}{all}")), "{}", text(Offload::ALL));
+        assert!(text(&[Offload::UdpReceive]).starts_with(&format!("{before}  offloads: udp receive\n\npeer: ")));
+        assert!(text(&[]).starts_with(&format!("{before}  offloads: none\n\npeer: ")));
     }
 
     #[test]

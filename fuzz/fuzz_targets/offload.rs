@@ -1,0 +1,5 @@
+//! See `src/offload.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| rvpn_fuzz::offload::run(bytes));
