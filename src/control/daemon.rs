@@ -25,11 +25,12 @@ use tokio::sync::oneshot;
 use super::background::{self, Parent};
 use super::environment::{AEAD_LIBRARY, Environment};
 use super::error::Error;
-use super::host::Host;
+use super::host::{Device, Host};
 use super::interface::InterfaceName;
 use super::outcome::{End, Ends};
-use super::server::{self, Configurable};
+use super::server;
 use super::socket::{self, SocketFile, SocketWatch};
+use super::supervisor::Supervisor;
 use super::worker::Worker;
 use crate::aead;
 
@@ -125,13 +126,16 @@ pub fn run_device(
 ) -> Result<(), Error> {
     let interface = &options.interface;
     let (ends, ended) = Ends::new();
+    let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
-    let configurable: Arc<dyn Configurable> = Arc::clone(&device) as _;
-    let ended = ConfigurationThread::start(listener, &file, configurable, &ends).map(|server| {
+    let server = ConfigurationThread::start(listener, &file, Arc::clone(&device), Arc::clone(&supervisor), &ends);
+    let ended = server.map(|server| {
         tracing::debug!("{interface}: device started");
         on_ready();
+        supervisor.ready();
         (server, ended.recv().expect("this function holds a sender"))
     });
+    supervisor.stopping();
     file.remove();
     let end = ended.map(|(server, end)| {
         server.stop();
@@ -155,7 +159,7 @@ impl Options {
     }
 }
 
-/// The thread `rvpn-uapi`: the configuration server, the watch on its socket, and the signals.
+/// The thread `rvpn-uapi`: the configuration server, the watch on its socket, the signals, and signs of life.
 struct ConfigurationThread {
     thread: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -166,7 +170,8 @@ impl ConfigurationThread {
     fn start(
         listener: UnixListener,
         file: &SocketFile,
-        device: Arc<dyn Configurable>,
+        device: Arc<dyn Device>,
+        supervisor: Arc<Supervisor>,
         ends: &Ends,
     ) -> Result<Self, Error> {
         let start = |source| Error::Start { action: "start the configuration server", source };
@@ -177,9 +182,9 @@ impl ConfigurationThread {
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
         drop(context);
-        let worker = Worker::start(device, ends).map_err(start)?;
+        let worker = Worker::start(Arc::clone(&device) as _, ends).map_err(start)?;
         let (stop, stopped) = oneshot::channel();
-        let all = All { listener, worker, signals, watch, ends: ends.clone() };
+        let all = All { listener, worker, signals, watch, device, supervisor, ends: ends.clone() };
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }
@@ -197,6 +202,8 @@ struct All {
     worker: Worker,
     signals: Signals,
     watch: SocketWatch,
+    device: Arc<dyn Device>,
+    supervisor: Arc<Supervisor>,
     ends: Ends,
 }
 
@@ -214,6 +221,7 @@ impl All {
             tokio::select! {
                 end = end => self.ends.report(end),
                 _ = stopped => {}
+                never = self.supervisor.watch(&*self.device) => match never {},
             }
         });
     }

@@ -17,6 +17,7 @@ pub mod io;
 pub mod offload;
 pub mod packet;
 mod peer;
+mod pulse;
 mod queue;
 #[cfg(test)]
 mod queue_tests;

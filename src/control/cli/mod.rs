@@ -2,10 +2,12 @@
 //!
 //! Each command has a file of its own name. Not here: what the daemon does.
 
+mod completions;
 mod exit;
 mod failure;
 mod genkey;
 mod genpsk;
+mod manual;
 mod pair;
 mod pubkey;
 mod secret_file;
@@ -82,6 +84,12 @@ enum Command {
     Pubkey,
     /// Print configuration files for both ends of a new tunnel.
     Pair(pair::Arguments),
+    /// Print a script that completes this command line in a shell.
+    #[command(hide = true)]
+    Completions(completions::Arguments),
+    /// Print a manual page.
+    #[command(hide = true)]
+    Manual(manual::Arguments),
 }
 
 const ENVIRONMENT: &str = "\
@@ -92,7 +100,10 @@ Environment of the daemon:
   WG_TUN_FD=N                     Use the TUN device that is open as file N instead of opening INTERFACE
   RVPN_WORKERS=N                  Let N threads carry packets; default: as many as there are cores
   RVPN_OFFLOAD=auto|off           Leave segmentation to the kernel where it can do it; default: auto
+  RVPN_AEAD=auto|avx512|aws-lc    How packets are sealed: many at once or one by one; default: auto
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
+  NOTIFY_SOCKET=ADDRESS           Tell the service manager there when ready and when stopping
+  WATCHDOG_USEC=N                 Give it signs of life that it gets only while every thread comes round
 
 Environment of the commands:
   WG_COLOR_MODE=always|never      Whether `show` has colours; default: on a terminal, unless NO_COLOR is set
@@ -164,6 +175,8 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Genpsk(arguments) => genpsk::run(arguments),
         Command::Pubkey => pubkey::run(),
         Command::Pair(arguments) => pair::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Manual(arguments) => manual::run(arguments),
     }
 }
 
