@@ -4,6 +4,7 @@
 //!  tun ── vnet_header          udp ── udp_offload, cmsg, socket_name          clock
 //!    \______________________ poller ___/                     alarm
 //!  link_monitor, route_monitor ── netlink, stop            process            resolver
+//!  wireguard_driver ── netlink_socket
 //!                       all: sys (the only unsafe code)
 //! ```
 //!
@@ -26,6 +27,7 @@ mod clock;
 mod cmsg;
 pub mod link_monitor;
 mod netlink;
+mod netlink_socket;
 pub mod poller;
 pub mod process;
 pub mod resolver;
@@ -37,6 +39,7 @@ pub mod tun;
 pub mod udp;
 mod udp_offload;
 mod vnet_header;
+pub mod wireguard_driver;
 
 pub use alarm::LinuxAlarm;
 pub use clock::LinuxClock;
