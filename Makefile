@@ -15,7 +15,7 @@ BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
 NEEDS := scripts/needs
 
 .PHONY: fuzz asan miri
-.PHONY: help run test check netns bench bench-quick callgrind soak install uninstall build fmt clippy unit docs deny aead dudect
+.PHONY: help run test check netns bench bench-quick callgrind soak install uninstall pages deb packaging build fmt clippy unit docs deny aead dudect
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -27,7 +27,7 @@ run: ## see a tunnel work between two network namespaces of this machine, then t
 
 test: ## everything a change must pass
 	@$(NEEDS) test
-	@STRICT=1 $(MAKE) --no-print-directory fmt clippy unit docs deny build netns callgrind
+	@STRICT=1 $(MAKE) --no-print-directory fmt clippy unit docs deny build packaging netns callgrind
 
 check: fmt clippy ## the quick part of it: format, lints, unit tests
 	$(CARGO) test --quiet --workspace
@@ -64,11 +64,45 @@ callgrind: examples ## instructions per packet against their budget; RECORD=1 ma
 	@$(NEEDS) callgrind
 	@tests/bench/callgrind.py $(if $(RECORD),--record)
 
-install: build ## to PREFIX (/usr/local), below DESTDIR
+# What `install` makes, below $(DESTDIR)$(PREFIX), and `uninstall` removes. The shells look in these places on their own.
+SHARE := $(DESTDIR)$(PREFIX)/share
+UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system/rvpn@.service
+INSTALLED := $(DESTDIR)$(PREFIX)/bin/rvpn $(SHARE)/man/man8/rvpn.8 $(SHARE)/man/man5/rvpn.conf.5 \
+	$(SHARE)/bash-completion/completions/rvpn $(SHARE)/zsh/site-functions/_rvpn \
+	$(SHARE)/fish/vendor_completions.d/rvpn.fish $(UNIT)
+PAGES := target/pages
+
+install: pages ## program, manual, completions and systemd unit to PREFIX (/usr/local), below DESTDIR
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/rvpn
+	install -D -m 644 -t $(SHARE)/man/man8 $(PAGES)/rvpn.8
+	install -D -m 644 -t $(SHARE)/man/man5 $(PAGES)/rvpn.conf.5
+	install -D -m 644 $(PAGES)/rvpn.bash $(SHARE)/bash-completion/completions/rvpn
+	install -D -m 644 -t $(SHARE)/zsh/site-functions $(PAGES)/_rvpn
+	install -D -m 644 -t $(SHARE)/fish/vendor_completions.d $(PAGES)/rvpn.fish
+	install -D -m 644 packaging/systemd/rvpn@.service $(UNIT)
+	sed -i 's|/usr/bin/rvpn|$(PREFIX)/bin/rvpn|' $(UNIT)
+	mkdir -p $(SHARE)/doc/rvpn
+	cp -r packaging/examples $(SHARE)/doc/rvpn/
 
 uninstall: ## the opposite
-	rm -f $(DESTDIR)$(PREFIX)/bin/rvpn
+	rm -f $(INSTALLED)
+	rm -rf $(SHARE)/doc/rvpn
+
+pages: build ## manual pages and completions, in target/pages
+	@mkdir -p $(PAGES)
+	@$(BINARY) manual rvpn.8 > $(PAGES)/rvpn.8
+	@$(BINARY) manual rvpn.conf.5 > $(PAGES)/rvpn.conf.5
+	@$(BINARY) completions bash > $(PAGES)/rvpn.bash
+	@$(BINARY) completions zsh > $(PAGES)/_rvpn
+	@$(BINARY) completions fish > $(PAGES)/rvpn.fish
+
+deb: pages ## a Debian package, in target/debian
+	@$(NEEDS) deb
+	@scripts/deb
+
+packaging: pages ## do pages, completions, units and package hold what they promise?
+	@$(NEEDS) packaging
+	@tests/packaging/run
 
 build: ## the release binary
 	$(CARGO) build --release --locked --bin rvpn

@@ -28,7 +28,7 @@ use rustix::net::{
 };
 use rustix::process::setsid;
 
-use super::environment::{FOREGROUND, HANDOVER};
+use super::environment::{FOREGROUND, HANDOVER, SUPERVISION};
 use super::error::Error;
 use super::interface::InterfaceName;
 use super::log::{LOG_LEVEL, Level};
@@ -61,6 +61,9 @@ pub fn start(mut command: Command, tun: &OwnedFd, listener: &UnixListener) -> Re
         .stdin(OwnedFd::from(theirs))
         .stdout(output())
         .stderr(output());
+    for variable in SUPERVISION {
+        command.env_remove(variable);
+    }
     let mut child = command.spawn().map_err(spawn)?;
     // The command holds the other end open, and we are to see when the second process closes it.
     drop(command);

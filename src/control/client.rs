@@ -1,12 +1,14 @@
-//! The configuration socket from the side that asks: `wg` built in.
+//! A WireGuard, in whichever program it runs, from the side that asks: `wg` built in.
 //!
-//! Any program that serves `/var/run/wireguard/<interface>.sock` is understood. Each operation has a connection of its
-//! own. A socket that refuses is passed over and left where it is: `wg` would delete it, and with it one that is just
-//! about to listen.
+//! Any program that serves `/var/run/wireguard/<interface>.sock` is understood, and the kernel's driver where nobody
+//! does. Each operation has a connection of its own. A socket that refuses is passed over and left where it is: `wg`
+//! would delete it, and with it one that is just about to listen.
 //!
-//! Not here: the text (see the `rvpn-uapi` crate), and the other side (see `server`).
+//! Not here: the text (see the `rvpn-uapi` crate), the other side (see `server`), messages to the driver (see `kernel`).
 //!
 //! Source: <https://www.wireguard.com/xplatform/>.
+
+mod kernel;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,28 +23,40 @@ use std::time::Duration;
 use rvpn_uapi::{DeviceStatus, Errno, ParseError, Reply, ReplyParser, Set, write_set};
 use zeroize::Zeroizing;
 
+use self::kernel::{Kernel, Linux};
 use super::error::reason;
 use super::server::interface_index;
 
-/// The sockets in one directory.
+/// The sockets in one directory, and the kernel's driver.
 #[derive(Clone, Debug)]
 pub struct Client {
     directory: PathBuf,
     /// How long a server may say nothing.
     patience: Duration,
+    kernel: Arc<dyn Kernel>,
 }
 
 impl Client {
     /// Looks for sockets in `directory`.
-    pub const fn new(directory: PathBuf) -> Self {
-        Self { directory, patience: PATIENCE }
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory, patience: PATIENCE, kernel: Arc::new(Linux) }
     }
 
-    /// Lists the interfaces that have a socket somebody listens on, in the order of the directory, as `wg` does.
+    /// Lists the interfaces of the kernel's driver, oldest first, then those that have a socket somebody listens on, in
+    /// the order of the directory, as `wg` does.
     ///
     /// # Errors
-    /// [`ClientError::List`] if the directory is there and cannot be read.
+    /// [`ClientError::List`] if the directory is there and cannot be read, [`ClientError::ListKernel`] if the kernel says
+    /// nothing.
     pub fn interfaces(&self) -> Result<Vec<String>, ClientError> {
+        let mut names = self.kernel.interfaces().map_err(|source| ClientError::ListKernel { source })?;
+        let sockets = self.sockets()?;
+        names.retain(|name| !sockets.contains(name));
+        names.extend(sockets);
+        Ok(names)
+    }
+
+    fn sockets(&self) -> Result<Vec<String>, ClientError> {
         let failed = |source| ClientError::List { path: self.directory.clone(), source };
         let entries = match fs::read_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -66,17 +80,43 @@ impl Client {
     /// # Errors
     /// [`ClientError`], with the interface's name in it.
     pub fn status(&self, interface: &OsStr) -> Result<DeviceStatus, ClientError> {
-        self.ask(interface, b"get=1\n\n").map(|reply| reply.status)
+        match self.ask(interface, b"get=1\n\n") {
+            Ok(reply) => Ok(reply.status),
+            Err(error) => self.in_kernel(interface, error, "ask", kernel::status),
+        }
     }
 
     /// Changes an interface.
     ///
     /// # Errors
-    /// [`ClientError`]; whether part of the change has acted then is up to the server (rvpn: nothing has).
+    /// [`ClientError`]; whether part of the change has acted then is up to the server (rvpn: nothing has; the kernel:
+    /// what stands before the fault).
     pub fn apply(&self, interface: &OsStr, set: &Set) -> Result<(), ClientError> {
         let mut text = Zeroizing::new(Vec::new());
         write_set(set, &mut text);
-        self.ask(interface, &text).map(drop)
+        match self.ask(interface, &text) {
+            Ok(_) => Ok(()),
+            Err(error) => self.in_kernel(interface, error, "change", |kernel, name| kernel::apply(kernel, name, set)),
+        }
+    }
+
+    /// Does with the kernel's driver what cannot be done by a socket because of `error`: if nobody is at the other end
+    /// and the driver runs the interface. Else the error stands.
+    fn in_kernel<T>(
+        &self,
+        interface: &OsStr,
+        error: ClientError,
+        action: &'static str,
+        run: impl FnOnce(&dyn Kernel, &str) -> io::Result<T>,
+    ) -> Result<T, ClientError> {
+        if !matches!(error, ClientError::Absent { .. } | ClientError::Ended { .. } | ClientError::NotASocket { .. }) {
+            return Err(error);
+        }
+        let failed = |source| ClientError::Kernel { interface: interface.display().to_string(), action, source };
+        match kernel::find(&*self.kernel, interface).map_err(failed)? {
+            Some(name) => run(&*self.kernel, name).map_err(failed),
+            None => Err(error),
+        }
     }
 
     fn ask(&self, interface: &OsStr, request: &[u8]) -> Result<Reply, ClientError> {
@@ -126,9 +166,6 @@ impl Client {
         match fs::metadata(&path) {
             Ok(found) if found.file_type().is_socket() => {}
             Ok(_) => return Err(ClientError::NotASocket { path }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && is_in_kernel(interface) => {
-                return Err(ClientError::InKernel { interface: name() });
-            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(ClientError::Absent { interface: name(), path });
             }
@@ -148,12 +185,6 @@ impl Client {
 fn is_listening(path: &Path) -> bool {
     let is_socket = fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
     is_socket && !UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-/// Returns whether the kernel's driver runs the interface.
-fn is_in_kernel(interface: &OsStr) -> bool {
-    let properties = fs::read(Path::new("/sys/class/net").join(interface).join("uevent")).unwrap_or_default();
-    properties.split(|&byte| byte == b'\n').any(|line| line == b"DEVTYPE=wireguard")
 }
 
 /// One read takes about 150 peers.
@@ -180,11 +211,21 @@ pub enum ClientError {
         /// Where its socket would be.
         path: PathBuf,
     },
-    /// It is the kernel's, which has no socket.
-    #[error("{interface}: the kernel's driver runs it, to which rvpn does not speak; wg(8) does")]
-    InKernel {
+    /// The kernel's driver, which runs it, says no.
+    #[error("{interface}: cannot {action} the kernel's driver: {}", reason(source))]
+    Kernel {
         /// The interface.
         interface: String,
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The kernel does not list its interfaces.
+    #[error("cannot list the interfaces of the kernel's driver: {}", reason(source))]
+    ListKernel {
+        /// Why it failed.
+        source: io::Error,
     },
     /// There is a socket that nobody listens on.
     #[error("{interface}: no WireGuard runs on it any more: nobody listens on {}", path.display())]

@@ -27,8 +27,9 @@ use super::error::Error;
 use super::host::{Device, Host};
 use super::interface::InterfaceName;
 use super::outcome::{End, Ends};
-use super::server::{self, Configurable};
+use super::server;
 use super::socket::{self, SocketFile, SocketWatch};
+use super::supervisor::Supervisor;
 use super::worker::Worker;
 use crate::aead;
 
@@ -124,12 +125,16 @@ pub fn run_device(
 ) -> Result<(), Error> {
     let interface = &options.interface;
     let (ends, ended) = Ends::new();
+    let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
-    let ended = ConfigurationThread::start(listener, &file, &device, &ends).map(|server| {
+    let server = ConfigurationThread::start(listener, &file, &device, Arc::clone(&supervisor), &ends);
+    let ended = server.map(|server| {
         tracing::debug!("{interface}: device started");
         on_ready();
+        supervisor.ready();
         (server, ended.recv().expect("this function holds a sender"))
     });
+    supervisor.stopping();
     file.remove();
     let end = ended.map(|(server, end)| {
         server.stop();
@@ -148,7 +153,7 @@ pub fn run_device(
     Ok(())
 }
 
-/// The thread `rvpn-uapi`: the configuration server, the watch on its socket, and the signals.
+/// The thread `rvpn-uapi`: the configuration server, the watch on its socket, the signals, and signs of life.
 struct ConfigurationThread {
     thread: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -156,7 +161,13 @@ struct ConfigurationThread {
 
 impl ConfigurationThread {
     /// Starts the thread; from here on, connections are served and signals are caught.
-    fn start(listener: UnixListener, file: &SocketFile, device: &Arc<dyn Device>, ends: &Ends) -> Result<Self, Error> {
+    fn start(
+        listener: UnixListener,
+        file: &SocketFile,
+        device: &Arc<dyn Device>,
+        supervisor: Arc<Supervisor>,
+        ends: &Ends,
+    ) -> Result<Self, Error> {
         let start = |source| Error::Start { action: "start the configuration server", source };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
         let context = runtime.enter();
@@ -165,11 +176,11 @@ impl ConfigurationThread {
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
         drop(context);
-        let worker = Worker::start(Arc::clone(device) as Arc<dyn Configurable>, ends).map_err(start)?;
+        let worker = Worker::start(Arc::clone(device) as _, ends).map_err(start)?;
         // The thread that touches the device has them; this one and the next need none.
         device.release_privileges().map_err(start)?;
         let (stop, stopped) = oneshot::channel();
-        let all = All { listener, worker, device: Arc::clone(device), signals, watch, ends: ends.clone() };
+        let all = All { listener, worker, device: Arc::clone(device), signals, watch, supervisor, ends: ends.clone() };
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }
@@ -188,6 +199,7 @@ struct All {
     device: Arc<dyn Device>,
     signals: Signals,
     watch: SocketWatch,
+    supervisor: Arc<Supervisor>,
     ends: Ends,
 }
 
@@ -205,6 +217,7 @@ impl All {
             tokio::select! {
                 end = end => self.ends.report(end),
                 _ = stopped => {}
+                never = self.supervisor.watch(&*self.device) => match never {},
             }
         });
     }

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rvpn_uapi::Aead;
 
@@ -32,6 +33,10 @@ pub struct Environment {
     pub hardening: Hardening,
     /// `RVPN_RUN_DIR`: where sockets lie, for tests; `wg` looks only where they lie otherwise.
     pub run_dir: Option<PathBuf>,
+    /// `NOTIFY_SOCKET`: where a service manager listens.
+    pub notify_socket: Option<OsString>,
+    /// `WATCHDOG_USEC`: how long the service manager waits for a sign of life, unless `WATCHDOG_PID` is another process.
+    pub watchdog: Option<Duration>,
     /// [`HANDOVER`]: this is the process in the background, and its standard input is the one that started it.
     pub handover: bool,
 }
@@ -49,6 +54,8 @@ pub enum Offload {
 
 /// Set by this program for the process it starts in the background; nobody else has a use for it.
 pub const HANDOVER: &str = "RVPN_HANDOVER";
+/// What a service manager sets for the process it starts, which the process in the background is not.
+pub const SUPERVISION: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 /// See [`Environment::foreground`].
 pub const FOREGROUND: &str = "WG_PROCESS_FOREGROUND";
 /// See [`Environment::run_dir`].
@@ -81,6 +88,8 @@ impl Environment {
             aead: var(AEAD).map_or(Ok(aead::Choice::Auto), aead_choice)?,
             hardening: var("RVPN_HARDENING").map_or(Ok(Hardening::default()), hardening)?,
             run_dir: var(RUN_DIR).map(PathBuf::from),
+            notify_socket: var("NOTIFY_SOCKET").map(notify_socket).transpose()?,
+            watchdog: watchdog(var("WATCHDOG_USEC"), var("WATCHDOG_PID"))?,
             handover: var(HANDOVER).is_some(),
         })
     }
@@ -103,6 +112,8 @@ impl Default for Environment {
             aead: aead::Choice::Auto,
             hardening: Hardening::default(),
             run_dir: None,
+            notify_socket: None,
+            watchdog: None,
             handover: false,
         }
     }
@@ -156,6 +167,25 @@ fn hardening(value: OsString) -> Result<Hardening, Error> {
     let expected = "expected `auto`, `off`, or a list of `no-dumps`, `no-memory`, `no-capabilities`, `no-landlock`, \
                     `no-seccomp`, `kill`, separated by commas";
     hardening.ok_or(Error::Environment { variable: "RVPN_HARDENING", value, expected })
+}
+
+fn notify_socket(value: OsString) -> Result<OsString, Error> {
+    let is_address = value.as_encoded_bytes().starts_with(b"/") || value.as_encoded_bytes().starts_with(b"@");
+    let expected = "expected a path, or an abstract name after `@`";
+    if is_address { Ok(value) } else { Err(Error::Environment { variable: "NOTIFY_SOCKET", value, expected }) }
+}
+
+fn watchdog(patience: Option<OsString>, process: Option<OsString>) -> Result<Option<Duration>, Error> {
+    let number = |variable, value: Option<OsString>, expected| {
+        value.map_or(Ok(None), |value| match value.to_str().and_then(|text| text.parse::<u64>().ok()) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Error::Environment { variable, value, expected }),
+        })
+    };
+    let patience = number("WATCHDOG_USEC", patience, "expected a number of microseconds")?;
+    let process = number("WATCHDOG_PID", process, "expected the number of a process")?;
+    let is_ours = process.is_none_or(|process| process == u64::from(std::process::id()));
+    Ok(patience.filter(|&patience| patience > 0 && is_ours).map(Duration::from_micros))
 }
 
 fn file_number(variable: &'static str, value: OsString) -> Result<RawFd, Error> {
@@ -224,6 +254,31 @@ mod tests {
         for nonsense in ["no-", "seccomp", "off,no-seccomp", "no-seccomp,", "no-seccomp no-memory"] {
             assert!(hardening(nonsense).is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn a_watchdog_is_for_the_process_it_names() {
+        let own = std::process::id().to_string();
+        let watchdog = |process| {
+            let variables = [("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", process)];
+            read(&variables).map(|environment| environment.watchdog)
+        };
+        assert_eq!(
+            (watchdog(""), watchdog(&own)),
+            (Ok(Some(Duration::from_secs(30))), Ok(Some(Duration::from_secs(30))))
+        );
+        assert_eq!(watchdog("1"), Ok(None));
+        assert_eq!(read(&[("WATCHDOG_USEC", "0")]).map(|environment| environment.watchdog), Ok(None));
+        assert!(read(&[("WATCHDOG_USEC", "1s")]).is_err_and(|error| error.contains("WATCHDOG_USEC=1s")));
+    }
+
+    #[test]
+    fn the_service_manager_is_at_a_path_or_an_abstract_name() {
+        for name in ["/run/systemd/notify", "@notify"] {
+            let environment = read(&[("NOTIFY_SOCKET", name)]).expect("valid");
+            assert_eq!(environment.notify_socket, Some(name.into()));
+        }
+        assert!(read(&[("NOTIFY_SOCKET", "vsock:2:1")]).is_err_and(|error| error.contains("abstract name")));
     }
 
     #[test]

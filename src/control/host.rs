@@ -48,6 +48,10 @@ pub trait Device: Configurable {
         Ok(())
     }
 
+    /// Returns the names of the threads that have not come round since the last call, and asks all to do so. Never
+    /// blocks.
+    fn beat(&self) -> Vec<String>;
+
     /// Stops all threads, closes TUN and sockets, and wipes keys. Returns when that is done.
     fn stop(&self);
 }

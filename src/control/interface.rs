@@ -77,8 +77,30 @@ pub enum NameFault {
 
 /// Words of the command line; the ones without a meaning yet are kept free.
 const COMMANDS: &[&str] = &[
-    "show", "showconf", "set", "setconf", "addconf", "syncconf", "genkey", "genpsk", "pubkey", "up", "down", "save",
-    "strip", "reload", "pair", "monitor", "capture", "top", "doctor", "upgrade", "forget", "help",
+    "show",
+    "showconf",
+    "set",
+    "setconf",
+    "addconf",
+    "syncconf",
+    "genkey",
+    "genpsk",
+    "pubkey",
+    "up",
+    "down",
+    "save",
+    "strip",
+    "reload",
+    "pair",
+    "monitor",
+    "capture",
+    "top",
+    "doctor",
+    "upgrade",
+    "forget",
+    "help",
+    "completions",
+    "manual",
 ];
 
 #[cfg(test)]

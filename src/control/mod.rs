@@ -4,6 +4,7 @@
 //!   cli -> daemon -> host                open the TUN, run the device (platform and data plane)
 //!             |----> background          start again detached, wait until that is ready
 //!             |----> socket              the file under /var/run/wireguard
+//!             |----> supervisor          what the service manager is told
 //!             `----> server -> worker -> apply    what `wg` asks for
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
 //!                    `-----> config, endpoint    its files, and names of hosts in them
@@ -30,4 +31,5 @@ pub mod log;
 pub mod outcome;
 pub mod server;
 pub mod socket;
+pub mod supervisor;
 pub mod worker;

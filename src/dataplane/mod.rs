@@ -19,6 +19,7 @@ pub mod objects;
 pub mod offload;
 pub mod packet;
 mod peer;
+mod pulse;
 mod queue;
 #[cfg(test)]
 mod queue_tests;

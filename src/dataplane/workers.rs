@@ -14,7 +14,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use rand::rngs::StdRng;
@@ -25,6 +24,7 @@ use super::handshakes::HandshakeState;
 use super::io::Ready;
 use super::packet::{Buffer, TunBatch, TunPacket, UdpBatch};
 use super::peer::Peer;
+use super::pulse::{Life, Pulse};
 use super::receive::{Inbound, InboundPacket, OpenJob};
 use super::send::{Routed, SealJob};
 use super::sharing::Sharing;
@@ -102,7 +102,7 @@ pub enum End {
 /// The running threads of a device.
 pub struct Threads {
     device: Arc<Device>,
-    stopping: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     handles: Vec<JoinHandle<()>>,
 }
 
@@ -117,13 +117,10 @@ impl Device {
         workers: Workers,
         on_end: impl Fn(End) + Send + Sync + 'static,
     ) -> std::io::Result<Threads> {
-        let mut threads = Threads {
-            device: self.clone(),
-            stopping: Arc::new(AtomicBool::new(false)),
-            handles: Vec::with_capacity(workers.count + 2),
-        };
+        let mut threads =
+            Threads { device: self.clone(), pulse: Pulse::new(), handles: Vec::with_capacity(workers.count + 2) };
         let on_end: Arc<dyn Fn(End) + Send + Sync> = Arc::new(on_end);
-        threads.spawn("packets", &on_end, move |device, stopping| packet_loop(device, stopping, workers.share))?;
+        threads.spawn("packets", &on_end, move |device, life| packet_loop(device, life, workers.share))?;
         for n in 1..workers.count {
             threads.spawn(&format!("worker-{n}"), &on_end, worker_loop)?;
         }
@@ -151,13 +148,22 @@ impl Device {
 }
 
 impl Threads {
+    /// Returns the names of the threads that have not come round since this was last called, and asks all of them to
+    /// do so: see [`super::pulse`]. Never blocks.
+    pub fn beat(&self) -> Vec<String> {
+        let late = self.pulse.beat();
+        self.device.platform.poller.wake();
+        self.device.platform.alarm.wake();
+        late
+    }
+
     /// Stops all threads and waits for them. Packets in flight are dropped.
     pub fn stop(mut self) {
         self.stop_and_join();
     }
 
     fn stop_and_join(&mut self) {
-        self.stopping.store(true, Ordering::Release);
+        self.pulse.stop();
         self.device.platform.poller.wake();
         self.device.platform.alarm.wake();
         self.device.work.stop();
@@ -172,12 +178,12 @@ impl Threads {
         &mut self,
         name: &str,
         on_end: &Arc<dyn Fn(End) + Send + Sync>,
-        body: impl Fn(&Device, &AtomicBool) -> Option<End> + Send + 'static,
+        body: impl Fn(&Device, &mut Life) -> Option<End> + Send + 'static,
     ) -> std::io::Result<()> {
-        let (device, stopping, on_end) = (self.device.clone(), self.stopping.clone(), on_end.clone());
+        let (device, mut life, on_end) = (self.device.clone(), self.pulse.add(name), on_end.clone());
         let thread_name = name.to_owned();
         let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let end = catch_unwind(AssertUnwindSafe(|| body(&device, &stopping)));
+            let end = catch_unwind(AssertUnwindSafe(|| body(&device, &mut life)));
             match end {
                 Ok(None) => {}
                 Ok(Some(end)) => on_end(end),
@@ -306,11 +312,11 @@ impl Inline {
     }
 }
 
-fn packet_loop(device: &Device, stopping: &AtomicBool, share: Share) -> Option<End> {
+fn packet_loop(device: &Device, life: &mut Life, share: Share) -> Option<End> {
     let mut way = PacketWay { share, ..PacketWay::new(device) };
     let end = loop {
         let ready = device.platform.poller.wait();
-        if stopping.load(Ordering::Acquire) {
+        if !life.goes_on() {
             break None;
         }
         match ready {
@@ -329,27 +335,33 @@ fn packet_loop(device: &Device, stopping: &AtomicBool, share: Share) -> Option<E
     end
 }
 
-fn worker_loop(device: &Device, _stopping: &AtomicBool) -> Option<End> {
+fn worker_loop(device: &Device, life: &mut Life) -> Option<End> {
     let mut context = Context::new(device);
+    life.rests();
     while let Some(job) = device.work.next() {
+        life.goes_on();
         let now = device.platform.clock.now();
         device.run(&mut context, now, job);
+        life.rests();
     }
     None
 }
 
-fn handshake_loop(device: &Device, _stopping: &AtomicBool) -> Option<End> {
+fn handshake_loop(device: &Device, life: &mut Life) -> Option<End> {
     let mut context = Context::new(device);
     let mut state = HandshakeState::new();
+    life.rests();
     while let Some(work) = device.handshakes.next() {
+        life.goes_on();
         device.handshake(&mut context, &mut state, work);
+        life.rests();
     }
     None
 }
 
-fn deadline_loop(device: &Device, stopping: &AtomicBool) -> Option<End> {
+fn deadline_loop(device: &Device, life: &mut Life) -> Option<End> {
     let mut context = Context::new(device);
-    while !stopping.load(Ordering::Acquire) {
+    while life.goes_on() {
         device.run_deadlines(&mut context);
         device.platform.alarm.wait_until(device.deadlines.next());
     }

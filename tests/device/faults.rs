@@ -1,7 +1,7 @@
 //! What the operating system refuses, after it has worked, costs no packet.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 
 use rvpn::dataplane::stats::Drop;
 use rvpn::dataplane::workers::End;
@@ -299,4 +299,37 @@ fn within_patience(what: &str, world: &Arc<World>, action: impl FnOnce(&World) +
         let _ = done.send(());
     });
     assert!(wait.recv_timeout(PATIENCE).is_ok(), "waited in vain for {what}");
+}
+
+/// Waits until node 0 has named the threads that hang; each call of `beat` that names none asks again.
+fn wait_for_beat(world: &World, expected: &[&str]) {
+    let is_so = || {
+        std::thread::yield_now();
+        world.nodes[0].beat() == expected
+    };
+    assert!((0..1_000_000).any(|_| is_so()), "never: {expected:?}");
+}
+
+#[test]
+fn a_thread_that_hangs_with_a_packet_is_named_until_it_comes_round() {
+    let world = World::new(2);
+    world.shake();
+    wait_for_beat(&world, &[]);
+    let (held, released) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (carrier_held, carrier_released) = (Arc::clone(&held), Arc::clone(&released));
+    let hangs = AtomicBool::new(true);
+    world.internet.set_carrier(move |train, arrivals| {
+        if hangs.swap(false, Ordering::Relaxed) {
+            carrier_held.wait();
+            carrier_released.wait();
+        }
+        arrivals.push(train);
+    });
+    world.nodes[0].tun().inject(&world.flow4(0).echo(false, 1));
+    held.wait();
+    wait_for_beat(&world, &["packets"]);
+    assert_eq!(world.nodes[0].beat(), ["packets"]);
+    released.wait();
+    assert_eq!(world.nodes[1].receive(1), [1]);
+    wait_for_beat(&world, &[]);
 }

@@ -140,6 +140,11 @@ impl Node {
         *lock(&self.threads) = Some(threads);
     }
 
+    /// Returns the threads that have not come round since the last call.
+    pub(crate) fn beat(&self) -> Vec<String> {
+        lock(&self.threads).as_ref().expect("they run").beat()
+    }
+
     /// Stops and joins the device's threads.
     pub(crate) fn stop(&self) {
         let threads = lock(&self.threads).take();

@@ -15,7 +15,7 @@ use crate::proto::keys::PrivateKey;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Write the key to FILE, which must not be there: it is made with mode 0600.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     out: Option<OsString>,
 }
 

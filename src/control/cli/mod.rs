@@ -2,10 +2,12 @@
 //!
 //! Each command has a file of its own name. Not here: what the daemon does.
 
+mod completions;
 mod exit;
 mod failure;
 mod genkey;
 mod genpsk;
+mod manual;
 mod pair;
 mod pubkey;
 mod secret_file;
@@ -44,8 +46,8 @@ pub fn run() -> ExitCode {
 /// WireGuard in user space, and its tools.
 ///
 /// `rvpn INTERFACE` makes the interface INTERFACE, then runs in the background until the interface is deleted. The
-/// commands are those of wg(8) and speak to any WireGuard that has a socket in /var/run/wireguard. wg(8) and wg-quick(8)
-/// work as well; `WG_QUICK_USERSPACE_IMPLEMENTATION=rvpn` makes the latter use this program where the kernel has no
+/// commands are those of wg(8) and speak to the kernel's driver and to any WireGuard that has a socket in
+/// /var/run/wireguard. wg(8) and wg-quick(8) work as well; `WG_QUICK_USERSPACE_IMPLEMENTATION=rvpn` makes the latter use this program where the kernel has no
 /// WireGuard.
 #[derive(Debug, Parser)]
 #[command(version, after_help = ENVIRONMENT, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -82,6 +84,12 @@ enum Command {
     Pubkey,
     /// Print configuration files for both ends of a new tunnel.
     Pair(pair::Arguments),
+    /// Print a script that completes this command line in a shell.
+    #[command(hide = true)]
+    Completions(completions::Arguments),
+    /// Print a manual page.
+    #[command(hide = true)]
+    Manual(manual::Arguments),
 }
 
 const ENVIRONMENT: &str = "\
@@ -94,7 +102,10 @@ Environment of the daemon:
   RVPN_OFFLOAD=auto|unequal|off   Leave segmentation to the kernel where it can do it; default: auto
   RVPN_HARDENING=auto|off|LIST    What the daemon gives up once it runs; LIST: no-dumps, no-memory, no-capabilities,
                                   no-landlock, no-seccomp; default: auto, all that the kernel has
+  RVPN_AEAD=auto|avx512|aws-lc    How packets are sealed: many at once or one by one; default: auto
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
+  NOTIFY_SOCKET=ADDRESS           Tell the service manager there when ready and when stopping
+  WATCHDOG_USEC=N                 Give it signs of life that it gets only while every thread comes round
 
 Environment of the commands:
   WG_COLOR_MODE=always|never      Whether `show` has colours; default: on a terminal, unless NO_COLOR is set
@@ -166,6 +177,8 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Genpsk(arguments) => genpsk::run(arguments),
         Command::Pubkey => pubkey::run(),
         Command::Pair(arguments) => pair::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Manual(arguments) => manual::run(arguments),
     }
 }
 

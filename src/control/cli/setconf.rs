@@ -17,7 +17,8 @@ use crate::platform::linux::resolver::ResolveError;
 pub(super) struct Arguments {
     /// The interface to configure.
     pub(super) interface: OsString,
-    /// The file with the configuration.
+    /// The file with the configuration: see rvpn.conf(5).
+    #[arg(value_hint = clap::ValueHint::FilePath)]
     pub(super) file: OsString,
 }
 

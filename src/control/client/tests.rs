@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 
 use tempfile::TempDir;
 
+use super::kernel::tests::FakeKernel;
 use super::*;
 
 /// A server that reads one request and says `answer`, whatever was asked.
@@ -28,7 +29,11 @@ fn answering(answer: &'static str) -> (TempDir, JoinHandle<String>) {
 }
 
 fn client(directory: &TempDir) -> Client {
-    Client::new(directory.path().to_owned())
+    client_of(directory, FakeKernel::default())
+}
+
+fn client_of(directory: &TempDir, kernel: FakeKernel) -> Client {
+    Client { kernel: Arc::new(kernel), ..Client::new(directory.path().to_owned()) }
 }
 
 #[test]
@@ -119,4 +124,37 @@ fn an_answer_before_the_end_of_the_request_is_read_all_the_same() {
     let error = client(&directory).apply("wg0".as_ref(), &set).expect_err("refused");
     assert_eq!(error.to_string(), "wg0: refused: Cannot allocate memory");
     drop(server.join().expect("no panic"));
+}
+
+#[test]
+fn what_has_no_socket_may_be_the_kernels() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let client = client_of(&directory, FakeKernel::with(&["wg0", "wg1", "stale"]));
+    drop(UnixListener::bind(directory.path().join("stale.sock")).expect("a socket"));
+    for name in ["wg1", "stale"] {
+        client.apply(name.as_ref(), &Set { fwmark: Some(7), ..Set::default() }).expect("applied");
+        assert_eq!(client.status(name.as_ref()).expect("read").fwmark, 7, "{name}");
+    }
+    assert_eq!(client.status("wg0".as_ref()).expect("read").fwmark, 0);
+    assert!(matches!(client.status("wg2".as_ref()), Err(ClientError::Absent { .. })));
+    assert!(matches!(client.status("longer-than-15-bytes".as_ref()), Err(ClientError::Absent { .. })));
+}
+
+#[test]
+fn the_kernels_interfaces_are_listed_first_and_a_socket_goes_before_the_kernel() {
+    let (directory, server) = answering("fwmark=5\nerrno=0\n\n");
+    let client = client_of(&directory, FakeKernel::with(&["wg7", "wg0"]));
+    assert_eq!(client.status("wg0".as_ref()).expect("understood").fwmark, 5);
+    server.join().expect("no panic");
+    let _listener = UnixListener::bind(directory.path().join("wg1.sock")).expect("a socket");
+    assert_eq!(client.interfaces().expect("a list"), ["wg7", "wg0", "wg1"]);
+}
+
+#[test]
+fn a_refusal_of_the_kernel_is_told_with_what_was_tried() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let kernel = FakeKernel::with(&["wg0"]);
+    kernel.refuse(io::ErrorKind::PermissionDenied);
+    let error = client_of(&directory, kernel).apply("wg0".as_ref(), &Set::default()).expect_err("refused");
+    assert_eq!(error.to_string(), "wg0: cannot change the kernel's driver: permission denied");
 }

@@ -13,6 +13,7 @@
 //! Source: wg(8), CONFIGURATION FILE FORMAT; where it is silent, what `wg` accepts.
 
 mod fault;
+pub mod keys;
 mod line;
 pub mod value;
 
@@ -304,12 +305,8 @@ impl Key {
     }
 }
 
-/// Keys that `wg-quick` takes out before it hands a file on.
-const WG_QUICK_KEYS: [&str; 9] =
-    ["Address", "DNS", "MTU", "Table", "PreUp", "PostUp", "PreDown", "PostDown", "SaveConfig"];
-
 fn unknown_key(text: &[u8], known: &[Key]) -> String {
-    if WG_QUICK_KEYS.iter().any(|name| text.eq_ignore_ascii_case(name.as_bytes())) {
+    if keys::QUICK.iter().any(|key| text.eq_ignore_ascii_case(key.name.as_bytes())) {
         return "is a key of wg-quick: `wg-quick strip` takes it out".to_owned();
     }
     if Key::INTERFACE.iter().any(|key| key.is_spelt(text)) {

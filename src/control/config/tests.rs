@@ -119,3 +119,10 @@ proptest::proptest! {
         let _ = Config::parse(&text);
     }
 }
+
+#[test]
+fn the_manual_has_the_keys_that_the_parser_knows() {
+    let documented = |keys: &[keys::KeyText]| keys.iter().map(|key| key.name).collect::<Vec<_>>();
+    assert_eq!(documented(&keys::INTERFACE), Key::INTERFACE.map(Key::name));
+    assert_eq!(documented(&keys::PEER), Key::PEER.map(Key::name));
+}

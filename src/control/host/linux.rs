@@ -183,6 +183,11 @@ impl Device for Running {
         self.confined.release_privileges()
     }
 
+    fn beat(&self) -> Vec<String> {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.threads.as_ref().map(Threads::beat).unwrap_or_default()
+    }
+
     fn stop(&self) {
         let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
         parts.stops.iter().for_each(|stop| stop.stop());

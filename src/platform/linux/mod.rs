@@ -4,6 +4,7 @@
 //!  tun ── vnet_header          udp ── udp_offload, cmsg, socket_name          clock
 //!    \______________________ poller ___/                     alarm
 //!  link_monitor, route_monitor ── netlink, stop            process            resolver            hardening
+//!  wireguard_driver ── netlink_socket
 //!                       all: sys (the only unsafe code)
 //! ```
 //!
@@ -27,6 +28,7 @@ mod cmsg;
 pub mod hardening;
 pub mod link_monitor;
 mod netlink;
+mod netlink_socket;
 #[doc(hidden)]
 pub mod parsing;
 pub mod poller;
@@ -40,6 +42,7 @@ pub mod tun;
 pub mod udp;
 pub mod udp_offload;
 mod vnet_header;
+pub mod wireguard_driver;
 
 pub use alarm::LinuxAlarm;
 pub use clock::LinuxClock;

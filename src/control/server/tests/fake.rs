@@ -15,6 +15,7 @@ pub(crate) struct Fake {
     is_busy: AtomicBool,
     was_entered_twice: AtomicBool,
     is_stopped: AtomicBool,
+    hanging: Mutex<Vec<String>>,
 }
 
 impl Fake {
@@ -23,6 +24,16 @@ impl Fake {
 
     pub(crate) fn was_entered_twice(&self) -> bool {
         self.was_entered_twice.load(Ordering::SeqCst)
+    }
+
+    /// Has a thread not come round any more.
+    pub(crate) fn hang(&self, thread: &str) {
+        self.hanging.lock().expect("no panic").push(thread.to_owned());
+    }
+
+    /// Has all threads come round again.
+    pub(crate) fn recover(&self) {
+        self.hanging.lock().expect("no panic").clear();
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -73,6 +84,10 @@ impl Configurable for Fake {
 impl Device for Fake {
     fn objects(&self) -> Objects {
         Objects::default()
+    }
+
+    fn beat(&self) -> Vec<String> {
+        self.hanging.lock().expect("no panic").clone()
     }
 
     fn stop(&self) {
