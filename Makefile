@@ -14,7 +14,7 @@ PURE := --no-default-features --features pure-rust
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
 NEEDS := scripts/needs
 
-.PHONY: help run test check netns bench bench-quick callgrind soak install uninstall build fmt clippy unit docs deny aead dudect
+.PHONY: help run test check netns bench bench-quick callgrind sim soak install uninstall build fmt clippy unit docs deny aead dudect
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -44,6 +44,9 @@ bench: examples build ## measure it beside its peers: FIGURES=tcp1,ping IMPLS=rv
 bench-quick: examples build ## the figures of every day, in three minutes
 	@$(NEEDS) bench
 	@tests/bench/bench.py --quick $(BENCH)
+
+sim: ## 10,000 virtual hours of bad network, clocks and luck, in a quarter of an hour: HOURS=100
+	RVPN_SIM_HOURS=$(or $(HOURS),10000) $(CARGO) test --quiet --locked --test simulation seeds -- --nocapture
 
 soak: ## an hour at line rate, new keys every six seconds, trouble every minute: MINUTES=60
 	@$(NEEDS) soak
