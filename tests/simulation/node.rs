@@ -11,7 +11,7 @@ use rvpn::dataplane::workers::{Inline, PacketWay};
 use rvpn::platform::fake::{FakeClock, Host, Internet};
 use rvpn::proto::constants::{MAX_QUEUED_HANDSHAKES, MAX_STAGED_PACKETS};
 use rvpn::proto::keys::PublicKey;
-use rvpn::proto::time::Instant;
+use rvpn::proto::time::{Instant, WallTime};
 
 use crate::config::Keys;
 use crate::packets::numbers;
@@ -35,6 +35,7 @@ pub(crate) struct Node {
     asleep_until: Option<Instant>,
     /// Senders of what has arrived, until all of that is read: a step reads so many datagrams and no more.
     heard: Vec<SocketAddr>,
+    latest_calendar: WallTime,
     /// Where each peer is, as far as this node may know.
     endpoints: BTreeMap<PublicKey, Option<SocketAddr>>,
 }
@@ -59,6 +60,7 @@ impl Node {
             ahead: Duration::ZERO,
             asleep_until: None,
             heard: Vec::new(),
+            latest_calendar: WallTime::default(),
             endpoints: BTreeMap::new(),
         }
     }
@@ -70,6 +72,7 @@ impl Node {
             return (false, Vec::new());
         }
         self.is_poked = false;
+        self.latest_calendar = self.latest_calendar.max(self.clock.wall());
         self.heard.extend(senders);
         let ready = self.host.ready();
         let mut any = ready != Ready::default();
@@ -129,6 +132,15 @@ impl Node {
     pub(crate) fn jump(&mut self, time: Duration) {
         self.ahead += time;
         self.clock.advance(time);
+    }
+
+    /// Sets its calendar to the latest time it ever showed, if it is behind that.
+    ///
+    /// Who adds a peer anew has forgotten which timestamps it has sent to it: with a calendar that is behind it is refused
+    /// until that has caught up (see `clocks`), which is no matter of the network.
+    pub(crate) fn mend_calendar(&mut self) {
+        let behind = self.latest_calendar.secs.saturating_sub(self.clock.wall().secs) + 1;
+        self.clock.step_wall(behind as i64);
     }
 
     /// Takes the endpoints as they are: configuration has changed them.

@@ -111,7 +111,11 @@ impl Phase {
         wake(world);
         match self.accident.take() {
             Some(Accident::Down(n)) => world.bring_up(n),
-            Some(Accident::Parted(p, side)) => world.introduce(p, side),
+            Some(Accident::Parted(p, side)) => {
+                let n = world.node_of(p, side);
+                world.nodes[n].mend_calendar();
+                world.introduce(p, side);
+            }
             None => {}
         }
     }
