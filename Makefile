@@ -15,7 +15,7 @@ BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
 NEEDS := scripts/needs
 
 .PHONY: fuzz asan miri
-.PHONY: help run test check netns bench bench-quick callgrind soak install uninstall pages deb packaging build fmt clippy unit docs deny aead dudect
+.PHONY: help run test check netns bench bench-quick callgrind sim soak install uninstall pages deb packaging build fmt clippy unit docs deny aead dudect
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -51,6 +51,9 @@ bench-quick: examples build ## the figures of every day, in three minutes
 bench-flood: examples build ## what a flood of initiations costs established peers; docs/reliability.md
 	@$(NEEDS) test
 	@tests/bench/flood.py --docs $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(IMPLS),--impls $(IMPLS))
+
+sim: ## 10,000 virtual hours of bad network, clocks and luck, in a quarter of an hour: HOURS=100
+	RVPN_SIM_HOURS=$(or $(HOURS),10000) $(CARGO) test --quiet --locked --test simulation seeds -- --nocapture
 
 soak: ## an hour at line rate, new keys every six seconds, trouble every minute: MINUTES=60
 	@$(NEEDS) soak

@@ -15,3 +15,9 @@ pub mod control;
 pub mod dataplane;
 pub mod platform;
 pub mod proto;
+
+/// What the data plane locks and yields with. `tests/loom/` compiles the rooms below `control` over loom's instead.
+mod locks {
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    pub(crate) use std::thread::yield_now;
+}

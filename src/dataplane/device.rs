@@ -10,8 +10,8 @@
 //! Not here: the ways of packets (see `send`, `receive`, `handshakes`), configuration (see `configure`).
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
 
 use rand::rngs::StdRng;
 
@@ -28,7 +28,7 @@ use super::receive::Inbound;
 use super::routes::Routes;
 use super::send::Outbound;
 use super::stats::{Drop, Stats};
-use super::sync::{Mutex, MutexGuard, read, write};
+use super::sync::{Mutex, MutexGuard, RwLock, read, write};
 use super::unreachable::Unreachable;
 use super::workers::{Context, Job, Recycler};
 use crate::proto::handshake::{HandshakeError, StaticSecrets};

@@ -19,7 +19,7 @@ use super::budget::Budget;
 use super::device::{Device, IndexEntry};
 use super::peer::Peer;
 use super::stats::Drop;
-use super::sync::{Condvar, Mutex, MutexGuard, lock, read, wait};
+use super::sync::{Condvar, Mutex, MutexGuard, lock, read, wait, yield_now};
 use super::workers::Context;
 use crate::proto::constants::{MAX_QUEUED_HANDSHAKES, UNDER_LOAD_MEMORY, UNDER_LOAD_QUEUE};
 use crate::proto::cookie::CookieChecker;
@@ -183,7 +183,7 @@ impl Device {
     /// Does one piece of handshake work.
     pub(super) fn handshake(&self, context: &mut Context, state: &mut HandshakeState, work: Work) {
         while self.pausing.load(Ordering::Relaxed) > 0 {
-            std::thread::yield_now();
+            yield_now();
         }
         let _exclusive = lock(&self.handshaking);
         match work {

@@ -1,9 +1,12 @@
-//! The mutex and condition variable of the data plane, and how they are locked.
+//! The locks of the data plane, and how they are taken.
 //!
-//! `tests/loom_queue.rs` compiles `queue.rs` with a `sync` of its own, over loom's types.
+//! `tests/loom_queue.rs` compiles `queue.rs` with a `sync` of its own, `tests/loom/` all rooms below `control` with a
+//! `crate::locks` of its own; both over loom's types.
 
-pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::PoisonError;
+
+pub(super) use crate::locks::{Condvar, Mutex, MutexGuard, RwLock, yield_now};
+use crate::locks::{RwLockReadGuard, RwLockWriteGuard};
 
 /// Locks `mutex`. A poisoned lock is taken all the same: a panic in any thread ends the process in order (see
 /// `workers`), and until then the others must be able to let go of what they hold.

@@ -28,7 +28,7 @@ use super::pulse::{Life, Pulse};
 use super::receive::{Inbound, InboundPacket, OpenJob};
 use super::send::{Routed, SealJob};
 use super::sharing::Sharing;
-use super::sync::{Mutex, lock};
+use super::sync::{Mutex, lock, yield_now};
 use crate::proto::index::Index;
 use crate::proto::keypair::Keypair;
 use crate::proto::time::Instant;
@@ -278,7 +278,7 @@ impl PacketWay {
     fn help(&mut self, device: &Device, now: Instant) {
         match device.work.try_next() {
             Some(job) => device.run(&mut self.context, now, job),
-            None => std::thread::yield_now(),
+            None => yield_now(),
         }
     }
 }

@@ -183,6 +183,24 @@ mod tests {
     }
 
     #[test]
+    fn every_type_byte_with_every_length_is_a_message_or_is_not() {
+        let mut bytes = vec![0xee; 65_535];
+        for kind in 0..=255_u8 {
+            bytes[..4].copy_from_slice(&[kind, 0, 0, 0]);
+            for len in (0..=2_048).chain([9_000, 65_507, 65_535]) {
+                let expected = match kind {
+                    1 => len == 148,
+                    2 => len == 92,
+                    3 => len == 64,
+                    4 => len >= 32,
+                    _ => false,
+                };
+                assert_eq!(parse(&bytes[..len]).is_some(), expected, "type {kind}, {len} bytes");
+            }
+        }
+    }
+
+    #[test]
     fn any_bit_in_the_reserved_bytes_makes_it_no_message() {
         for (kind, len) in [(1, 148), (2, 92), (3, 64), (4, 32)] {
             assert!(parse(&datagram(kind, len)).is_some());

@@ -140,6 +140,33 @@ mod tests {
         assert!(!limiter.allow(at(50_000_000), V4));
     }
 
+    /// The definition: between any grant and now there were at most five, and one more for each 50 ms since.
+    fn may_be_granted(grants: &[u64], now: u64) -> bool {
+        (0..=grants.len()).all(|first| {
+            let count = (grants.len() - first + 1) as u64;
+            let since = grants.get(first).map_or(0, |first| now - first);
+            count <= 5 + since / 50
+        })
+    }
+
+    #[test]
+    fn every_short_history_is_granted_by_the_definition() {
+        const PAUSES: [u64; 7] = [0, 1, 49, 50, 120, 251, 1_001];
+        const LEN: u32 = 7;
+        for number in 0..PAUSES.len().pow(LEN) {
+            let (mut limiter, mut now, mut grants, mut rest) = (RateLimiter::new(), 0, Vec::new(), number);
+            for _ in 0..LEN {
+                now += PAUSES[rest % PAUSES.len()];
+                rest /= PAUSES.len();
+                let expected = may_be_granted(&grants, now);
+                assert_eq!(limiter.allow(millis(now), V4), expected, "at {now} ms after grants at {grants:?}");
+                if expected {
+                    grants.push(now);
+                }
+            }
+        }
+    }
+
     #[test]
     fn an_ipv6_source_is_its_upper_half_and_a_mapped_address_is_ipv4() {
         let mut limiter = RateLimiter::new();

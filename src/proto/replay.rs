@@ -9,17 +9,23 @@
 use super::constants::REJECT_AFTER_MESSAGES;
 
 /// 8192 bits, of which 8128 are effective, behind the highest accepted counter.
+pub type ReplayWindow = Window<128>;
+
+/// A window of so many 64-bit words: one is of no use, the others are effective.
 ///
 /// The bitmap is boxed: a window lives in each keypair slot of each peer, and an empty slot shall cost 16 bytes.
 #[derive(Debug)]
-pub struct ReplayWindow {
+pub struct Window<const WORDS: usize> {
     /// One more than the highest accepted counter; 0 if none was. The limit on counters keeps it from wrapping.
     next: u64,
     /// The bit of counter `c` is bit `c % 64` of word `c / 64 % WORDS`.
     ring: Box<[u64; WORDS]>,
 }
 
-impl ReplayWindow {
+impl<const WORDS: usize> Window<WORDS> {
+    /// Counters behind the highest that are certain to be in the ring, wherever in its word the highest is.
+    const BEHIND: u64 = (WORDS as u64 - 1) * WORD_BITS;
+
     /// Makes an empty window.
     pub fn new() -> Self {
         Self { next: 0, ring: Box::new([0; WORDS]) }
@@ -27,7 +33,7 @@ impl ReplayWindow {
 
     /// Accepts `counter` at most once. Call only for authentic packets, in arrival order.
     ///
-    /// Refused are counters seen before, counters more than 8128 behind the highest accepted one, and those from
+    /// Refused are counters seen before, counters more than 64 x (`WORDS` - 1) behind the highest accepted one, and those from
     /// [`REJECT_AFTER_MESSAGES`] on, which do not move the window either. The usual counter, one above the highest, is
     /// a compare, a test and a store, and every 64th time clears a word.
     pub fn accept(&mut self, counter: u64) -> bool {
@@ -39,36 +45,33 @@ impl ReplayWindow {
         if counter > highest {
             let newest = highest / WORD_BITS;
             for stale in newest + 1..=word.min(newest + WORDS as u64) {
-                self.ring[slot(stale)] = 0;
+                self.ring[Self::slot(stale)] = 0;
             }
             self.next = counter + 1;
-        } else if highest - counter > WINDOW {
+        } else if highest - counter > Self::BEHIND {
             return false;
         } else if self.next == 0 {
             self.next = 1;
         }
         let bit = 1 << (counter % WORD_BITS);
-        let seen = &mut self.ring[slot(word)];
+        let seen = &mut self.ring[Self::slot(word)];
         let fresh = *seen & bit == 0;
         *seen |= bit;
         fresh
     }
+
+    fn slot(word: u64) -> usize {
+        (word % WORDS as u64) as usize
+    }
 }
 
-impl Default for ReplayWindow {
+impl<const WORDS: usize> Default for Window<WORDS> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-fn slot(word: u64) -> usize {
-    (word % WORDS as u64) as usize
-}
-
 const WORD_BITS: u64 = 64;
-const WORDS: usize = 128;
-/// Counters behind the highest that are certain to be in the ring, wherever in its word the highest is.
-const WINDOW: u64 = (WORDS as u64 - 1) * WORD_BITS;
 
 #[cfg(test)]
 mod tests {
@@ -153,6 +156,48 @@ mod tests {
         for jump in [8191, 8192, 8193, 16384, 1 << 40] {
             assert_sequence(all_accepted([63, 63 + jump, 63 + jump - 64, 63 + jump - 8128]));
         }
+    }
+
+    /// The obvious twin of a small window: a set of all counters, and the distance to the highest.
+    fn check_against_set<const WORDS: usize>(counters: &[u64]) {
+        let mut window = Window::<WORDS>::new();
+        let (mut seen, mut highest) = (Vec::new(), 0);
+        for counter in counters {
+            let is_within = counter + 64 * (WORDS as u64 - 1) >= highest;
+            let expected = is_within && *counter < LIMIT && !seen.contains(counter);
+            assert_eq!(window.accept(*counter), expected, "counter {counter} after {seen:?} in {counters:?}");
+            if expected {
+                seen.push(*counter);
+                highest = highest.max(*counter);
+            }
+        }
+    }
+
+    /// Calls `check` with every sequence of `len` letters.
+    fn each_sequence<T: Copy>(letters: &[T], len: usize, check: impl Fn(&[T])) {
+        let mut sequence = vec![letters[0]; len];
+        for number in 0..letters.len().pow(len as u32) {
+            let mut rest = number;
+            for place in &mut sequence {
+                *place = letters[rest % letters.len()];
+                rest /= letters.len();
+            }
+            check(&sequence);
+        }
+    }
+
+    #[test]
+    fn every_three_counters_up_to_three_rings_are_decided_as_a_set_does() {
+        let counters: Vec<u64> = (0..=3 * 64 + 1).collect();
+        each_sequence(&counters, 3, check_against_set::<1>);
+        let counters: Vec<u64> = (0..=3 * 128).step_by(3).chain([63, 64, 127, 128, 191, 192]).collect();
+        each_sequence(&counters, 3, check_against_set::<2>);
+    }
+
+    #[test]
+    fn every_six_counters_around_the_edges_of_words_and_rings_are_decided_as_a_set_does() {
+        each_sequence(&[0, 1, 63, 64, 65, 127, 128, 129, 192, 256], 6, check_against_set::<2>);
+        each_sequence(&[0, 64, 127, 128, 191, 192, 193, 320, LIMIT - 1, LIMIT], 5, check_against_set::<3>);
     }
 
     proptest! {

@@ -87,6 +87,43 @@ mod tests {
         );
     }
 
+    /// Moments around every boundary: of granules, of seconds, of the widths of seconds.
+    fn boundaries() -> Vec<WallTime> {
+        let granules = (0..=NANOS_PER_SEC / GRANULE).map(|n| n * GRANULE);
+        let nanos = granules.flat_map(|edge| [edge.saturating_sub(1), edge, edge + 1]).chain([NANOS_PER_SEC - 1]);
+        let nanos: Vec<u32> = nanos.filter(|nanos| *nanos < NANOS_PER_SEC).collect();
+        let width = |bits: u32| [(1 << bits) - 1, 1 << bits];
+        let secs = [0, 1, 1_700_000_000].into_iter().chain([8, 16, 31, 32, 40, 61].into_iter().flat_map(width));
+        secs.flat_map(|secs| nanos.iter().map(move |nanos| WallTime { secs, nanos: *nanos })).collect()
+    }
+
+    #[test]
+    fn at_every_boundary_a_label_is_the_moment_rounded_down_to_a_granule() {
+        for wall in boundaries() {
+            let label = Timestamp::whitened(wall).0;
+            let secs = u64::from_be_bytes(label[..8].try_into().expect("8 bytes"));
+            let nanos = u32::from_be_bytes(label[8..].try_into().expect("4 bytes"));
+            assert_eq!(secs, OFFSET + wall.secs, "{wall:?}");
+            assert!(nanos.is_multiple_of(GRANULE) && nanos <= wall.nanos && wall.nanos - nanos < GRANULE, "{wall:?}");
+        }
+    }
+
+    #[test]
+    fn between_any_two_boundaries_labels_never_go_back_and_the_next_is_the_least_that_is_later() {
+        let boundaries = boundaries();
+        for (n, first) in boundaries.iter().enumerate() {
+            let last = Timestamp::whitened(*first);
+            for second in boundaries.iter().skip(n % 7).step_by(7) {
+                let label = Timestamp::whitened(*second);
+                assert!(first.cmp(second) == last.cmp(&label) || last == label, "{first:?} {second:?}");
+                let next = Timestamp::after(Some(last), *second);
+                // There is no label between `last` and the granule behind it.
+                assert!(next > last && (next == label || next == last.next_granule()), "{first:?} {second:?}");
+                assert_eq!(next == label, label > last, "{first:?} {second:?}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn order_of_labels_is_order_in_time(a in any::<u32>(), b in any::<u32>(), m in 0..60_u32, n in 0..60_u32) {

@@ -143,6 +143,21 @@ mod tests {
         assert_eq!(padded_len(0, 0), 0);
     }
 
+    /// Every length and MTU against a search for the answer: the least multiple of 16 that is no less, or the MTU if that
+    /// comes first; of a packet above the MTU, for what is beyond whole MTUs.
+    #[test]
+    fn every_packet_is_padded_as_a_search_finds() {
+        for mtu in (0..=300).chain([576, 1_280, 1_420, 1_500]) {
+            for len in 0..=1_700 {
+                let whole = if mtu > 0 && len > mtu { len - len % mtu } else { 0 };
+                let last = len - whole;
+                let ends = |padded: &usize| padded.is_multiple_of(16) || *padded == mtu;
+                let expected = whole + (last..).find(ends).expect("one of any 16");
+                assert_eq!(padded_len(len, mtu), expected, "{len} bytes, MTU {mtu}");
+            }
+        }
+    }
+
     #[test]
     fn a_keepalive_and_a_data_message_are_those_of_the_vectors() {
         let (initiator, responder) = sessions();

@@ -1,6 +1,27 @@
-//! An observer of the wire and of the TUNs that knows no key, and holds the protocol's invariants against what it sees.
+//! An observer of one path that knows no key, and holds the protocol's invariants against what it sees.
 //!
-//! Numbers in brackets are those of the invariants of the protocol.
+//! Numbers in brackets, here and in messages of failed checks, are those of the protocol's invariants. Who holds which,
+//! at every step:
+//!
+//! | invariant | held by |
+//! |---|---|
+//! | 1 no counter under a key twice | `Watch::data_sent` |
+//! | 2 nothing sent with a key in `next` | `Watch::data_sent` |
+//! | 3 no state changes by what is not authentic | `World::attack`, with `Node::fingerprint` |
+//! | 4 endpoints move to authentic senders only | `Node::check_endpoints` |
+//! | 5 a counter is delivered at most once | `Watch::delivered` |
+//! | 6 the greatest timestamp never decreases | `World::attack`: replayed initiations change nothing |
+//! | 7 at most 4 indices a peer | `Node::check_bounds` |
+//! | 8 a prefix has one owner | not here: `proto::allowedips` against its twin |
+//! | 9 silence after removal and down | `Watch::sent` and `Watch::delivered` |
+//! | 10 queues are bounded | `Node::check_bounds` |
+//! | 11 initiations 5 s apart | `Watch::message_sent` |
+//! | 12 no answer to the unauthenticated | `World::carry_off_from` |
+//! | 13 clocks may jump | all of it, compiled with overflow checks: suspend, steps of the calendar |
+//! | 14 keys are wiped | not here: `proto::keypair` and `proto::keys` |
+//!
+//! Also: no data under a key 180 s old (`Watch::data_sent`), and after the network has healed both sides hear each other
+//! within the protocol's time, idle ones fall silent (`scenario`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,6 +51,8 @@ struct Node {
     /// Counts of messages sent, by type.
     sent: [usize; 5],
     last_sent: Option<Instant>,
+    /// It is down, or has removed its peer.
+    silent: bool,
 }
 
 #[derive(Default)]
@@ -42,10 +65,11 @@ struct SendingKey {
 }
 
 impl Watch {
-    /// Node `n` sent `train` at `now`.
-    pub(crate) fn sent(&mut self, n: usize, now: Instant, train: &Train) {
+    /// Node `n` sent `train` at `now`, when its own clock showed `own`.
+    pub(crate) fn sent(&mut self, n: usize, now: Instant, own: Instant, train: &Train) {
+        assert!(!self.nodes[n].silent, "[9] node {n} sent although it is down or has removed its peer");
         for message in train.payloads() {
-            self.message_sent(n, now, message);
+            self.message_sent(n, own, message);
         }
         self.nodes[n].last_sent = Some(now);
         self.first_sent.get_or_insert(now);
@@ -97,7 +121,7 @@ impl Watch {
         }
     }
 
-    /// `train` reached node `n`, which is awake and up, at `now`. Only genuine trains are told here.
+    /// `train` reached side `n`, which is awake, up and has its peer, when its own clock showed `now`. Only genuine trains are told here.
     pub(crate) fn arrived(&mut self, n: usize, now: Instant, train: &Train) {
         for message in train.payloads() {
             let node = &mut self.nodes[n];
@@ -114,16 +138,21 @@ impl Watch {
         }
     }
 
-    /// The packets with `numbers` came out of node `n`'s TUN.
-    pub(crate) fn delivered(&mut self, n: usize, numbers: &[u64]) {
-        for number in numbers {
-            assert!(self.delivered.insert(*number), "[5] packet {number} came out of node {n} twice");
-        }
+    /// The packet `number` came out of node `n`'s TUN.
+    pub(crate) fn delivered(&mut self, n: usize, number: u64) {
+        assert!(!self.nodes[n].silent, "[9] node {n} delivered although it is down or has removed its peer");
+        assert!(self.delivered.insert(number), "[5] packet {number:x} came out of node {n} twice");
     }
 
-    /// Node `n` went down: its memory of handshakes sent is void.
-    pub(crate) fn went_down(&mut self, n: usize) {
+    /// Node `n` went down or removed its peer: it must be silent, and its memory of handshakes sent is void.
+    pub(crate) fn falls_silent(&mut self, n: usize) {
         self.nodes[n].last_handshake = None;
+        self.nodes[n].silent = true;
+    }
+
+    /// Node `n` is up and has its peer.
+    pub(crate) fn may_speak(&mut self, n: usize) {
+        self.nodes[n].silent = false;
     }
 
     /// Tells whether the packet `number` was delivered.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{ApplyError, Change};
 use crate::dataplane::device::Device;
 use crate::dataplane::io::Udp;
-use crate::dataplane::sync::{lock, write};
+use crate::dataplane::sync::{lock, write, yield_now};
 use crate::dataplane::workers::Context;
 
 /// Interface state and settings of a device.
@@ -152,7 +152,7 @@ impl Device {
         // The packet thread sleeps on the sockets that were bound when it began to sleep.
         self.platform.poller.wake();
         while before.as_ref().is_some_and(|before| before.strong_count() > 0) {
-            std::thread::yield_now();
+            yield_now();
         }
     }
 }
