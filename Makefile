@@ -13,7 +13,7 @@ PURE := --no-default-features --features pure-rust
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
 NEEDS := scripts/needs
 
-.PHONY: help run test check netns bench bench-quick callgrind install uninstall build fmt clippy unit docs deny aead dudect
+.PHONY: help run test check netns kernel kernel-short bench bench-quick callgrind install uninstall build fmt clippy unit docs deny aead dudect
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -25,13 +25,21 @@ run: ## see a tunnel work between two network namespaces of this machine, then t
 
 test: ## everything a change must pass
 	@$(NEEDS) test
-	@STRICT=1 $(MAKE) --no-print-directory fmt clippy unit docs deny build netns callgrind
+	@STRICT=1 $(MAKE) --no-print-directory fmt clippy unit docs deny build netns kernel-short callgrind
 
 check: fmt clippy ## the quick part of it: format, lints, unit tests
 	$(CARGO) test --quiet --workspace
 
 netns: build ## the tests in network namespaces; CASE=basic runs one
 	@IMPL="$${IMPL:-$(abspath $(BINARY))}" tests/netns/run $(CASE)
+
+kernel: build ## against the kernel's own driver, in an emulated machine; CASE=roaming runs one; minutes
+	@$(NEEDS) kernel
+	@IMPL="$(abspath $(BINARY))" tests/kernel/run $(CASE)
+
+kernel-short: build
+	@$(NEEDS) kernel
+	@IMPL="$(abspath $(BINARY))" tests/kernel/run short
 
 BENCH = $(if $(FIGURES),--figures $(FIGURES)) $(if $(IMPLS),--impls $(IMPLS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	$(if $(SECONDS_EACH),--seconds $(SECONDS_EACH))
