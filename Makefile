@@ -13,7 +13,7 @@ PURE := --no-default-features --features pure-rust
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
 NEEDS := scripts/needs
 
-.PHONY: help run test check netns kernel kernel-short bench bench-quick callgrind install uninstall build fmt clippy unit docs deny aead dudect
+.PHONY: help run test check netns kernel kernel-short interop bench bench-quick callgrind install uninstall build fmt clippy unit docs deny aead dudect
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -40,6 +40,10 @@ kernel: build ## against the kernel's own driver, in an emulated machine; CASE=r
 kernel-short: build
 	@$(NEEDS) kernel
 	@IMPL="$(abspath $(BINARY))" tests/kernel/run short
+
+interop: build ## every implementation against every other, in docs/interop.md; half an hour; PEERS="rvpn gotatun" those
+	@$(NEEDS) interop
+	@IMPL="$(abspath $(BINARY))" tests/interop/matrix $(PEERS)
 
 BENCH = $(if $(FIGURES),--figures $(FIGURES)) $(if $(IMPLS),--impls $(IMPLS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	$(if $(SECONDS_EACH),--seconds $(SECONDS_EACH))

@@ -209,7 +209,7 @@ start_daemon() {
         return
     fi
     local arguments=(-f "$name")
-    [[ ${program##*/} != boringtun-cli ]] || arguments=(--foreground --disable-drop-privileges --verbosity info "$name")
+    [[ ${program##*/} != @(boringtun-cli|gotatun) ]] || arguments=(--foreground --disable-drop-privileges --verbosity info "$name")
     LOG_LEVEL=verbose exec_in "${3:-}" "$program" "${arguments[@]}" >"$world/$name.log" 2>&1 9>&- </dev/null &
     pid_of[$name]=$! program_of[$name]=$program
     within 5 "the socket of $name answers" answers "$name"
@@ -228,7 +228,7 @@ ends_within_a_second() { within 1 "process $1 ends after $2" eval "! alive $1"; 
 
 # A device of the kernel's driver stands for a daemon. Its UDP sockets stay in the namespace where it was made, too, but it
 # is configured in the one where it lives: `move` and `wg` see to that.
-declare -A end_of
+declare -A end_of=()
 add_driver_device() {
     exec_in_shell "$2" ip link add "$1" type wireguard 2>/dev/null || skip "no driver here: ip link add type wireguard"
     [[ -z $2 ]] || end_of[$1]=$2
