@@ -18,9 +18,10 @@ use std::sync::Arc;
 
 use rvpn::dataplane::gro::{Classes, Coalescer, Group, MAX_HEADER_LEN};
 use rvpn::dataplane::gso::Segments;
-use rvpn::dataplane::io::{Platform, Transmit, Udp};
+use rvpn::dataplane::io::{Families, Platform, Transmit, Udp};
 use rvpn::dataplane::offload::Offload;
 use rvpn::dataplane::packet::{Buffer, Pool, TunBatch, UdpBatch};
+use rvpn::platform::linux::udp_offload::Trains;
 use rvpn::platform::linux::{self, tun};
 use rvpn::proto::endpoint::Endpoint;
 use rvpn::proto::index::Index;
@@ -54,15 +55,15 @@ fn start() -> Result<Never, Box<dyn std::error::Error>> {
     };
     let (port, peer) = (port.parse()?, peer.parse::<SocketAddr>()?);
     let tun = Arc::new(tun::LinuxTun::open(name, tun::TunOptions::default())?);
-    let platform = linux::platform(tun, true)?;
+    let platform = linux::platform(tun, Trains::of_this_kernel())?;
     let udp = platform.network.bind(port, 0)?;
     println!("ready");
     let mut outbound = Outbound::new(peer, seals);
     let mut inbound = Inbound::new(platform.tun.classes(), seals);
     loop {
         let ready = platform.poller.wait()?;
-        if ready.udp {
-            inbound.carry(&platform, &*udp)?;
+        if ready.udp.any() {
+            inbound.carry(&platform, &*udp, ready.udp)?;
         }
         if ready.tun {
             outbound.carry(&platform, &*udp)?;
@@ -219,9 +220,9 @@ impl Inbound {
         }
     }
 
-    fn carry(&mut self, platform: &Platform, udp: &dyn Udp) -> std::io::Result<()> {
+    fn carry(&mut self, platform: &Platform, udp: &dyn Udp, families: Families) -> std::io::Result<()> {
         self.batch.refill(&self.pool);
-        udp.receive(&mut self.batch)?;
+        udp.receive(families, &mut self.batch)?;
         for message in self.batch.drain() {
             let mut buffer = message.buffer;
             let trains = buffer[..message.len].chunks_mut(message.segment_len);

@@ -38,7 +38,7 @@ pub trait Configurable: Send + Sync {
 /// Serves connections until the listener fails; returns why. Dropping the future closes all connections.
 pub async fn serve(listener: &UnixListener, worker: &Worker) -> io::Error {
     let mut connections = JoinSet::new();
-    let mut is_short = false;
+    let mut shortage = Shortage::default();
     loop {
         let accepted = listener.accept().await;
         while connections.try_join_next().is_some() {}
@@ -49,17 +49,28 @@ pub async fn serve(listener: &UnixListener, worker: &Worker) -> io::Error {
             // Closed at once: an error in the tool is better than one that waits for ever.
             Ok(_) => tracing::debug!("Configuration: {MAX_CONNECTIONS} connections are open, refusing another"),
             Err(error) if is_transient(&error) => {
-                // Once, not with each attempt.
-                if !is_short {
+                if shortage.is_news(time::Instant::now()) {
                     tracing::error!("Configuration: cannot accept connections now, trying on: {error}");
                 }
-                is_short = true;
                 time::sleep(ACCEPT_RETRY).await;
-                continue;
             }
             Err(error) => return error,
         }
-        is_short = false;
+    }
+}
+
+/// Lets a shortage be told once, not with each attempt: until it has been over for a while. With one file left, a client
+/// who is served and one who is not alternate.
+#[derive(Default)]
+struct Shortage {
+    last: Option<time::Instant>,
+}
+
+impl Shortage {
+    /// Takes note of a failed attempt; tells whether it begins a shortage.
+    fn is_news(&mut self, now: time::Instant) -> bool {
+        let last = self.last.replace(now);
+        last.is_none_or(|last| now.duration_since(last) >= SHORTAGE_MEMORY)
     }
 }
 
@@ -72,6 +83,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How long after its last sign a shortage counts as the same one.
+const SHORTAGE_MEMORY: Duration = Duration::from_secs(60);
 const READ_LEN: usize = 16 * 1024;
 const PIECE_LEN: usize = 64 * 1024;
 

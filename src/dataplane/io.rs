@@ -61,9 +61,9 @@ pub trait Udp: Send + Sync {
     /// Returns the local port.
     fn port(&self) -> u16;
 
-    /// Receives waiting datagrams into the free buffers of `batch`. An empty result is no error; transient socket
-    /// errors (an ICMP error that came in) are swallowed.
-    fn receive(&self, batch: &mut UdpBatch) -> io::Result<()>;
+    /// Receives datagrams that wait at the sockets of `families` into the free buffers of `batch`. An empty result is no
+    /// error; transient socket errors (an ICMP error that came in) are swallowed.
+    fn receive(&self, families: Families, batch: &mut UdpBatch) -> io::Result<()>;
 
     /// Sends `transmits` in order; returns how many the socket took. If fewer than all, the error is about the next
     /// one. A full socket buffer is waited for, up to a bound, before it is an error.
@@ -74,6 +74,12 @@ pub trait Udp: Send + Sync {
 
     /// Returns the most datagrams of one [`Transmit`]: 1 if trains are not supported.
     fn max_segments(&self) -> usize;
+
+    /// Returns how long an IP packet to `remote` may be without being fragmented, in bytes and as far as it is known
+    /// now; `None` if nothing is.
+    fn path_mtu(&self, _remote: SocketAddr) -> Option<usize> {
+        None
+    }
 }
 
 /// Makes UDP sockets and knows routes, in the network namespace the program was started in.
@@ -93,8 +99,30 @@ pub trait Network: Send + Sync {
 pub struct Ready {
     /// The TUN has packets, or is gone.
     pub tun: bool,
-    /// A UDP socket has datagrams.
-    pub udp: bool,
+    /// The UDP sockets that have datagrams. To ask the other one in vain, on each wake-up of an idle tunnel, takes as
+    /// long as to ask the one that has.
+    pub udp: Families,
+}
+
+/// Some of the two UDP sockets of a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Families {
+    /// The one for IPv4.
+    pub v4: bool,
+    /// The one for IPv6.
+    pub v6: bool,
+}
+
+impl Families {
+    /// Either socket.
+    pub const BOTH: Self = Self { v4: true, v6: true };
+    /// No socket.
+    pub const NONE: Self = Self { v4: false, v6: false };
+
+    /// Tells whether there is one.
+    pub fn any(self) -> bool {
+        self.v4 || self.v6
+    }
 }
 
 /// What a packet thread sleeps on: the TUN, the UDP sockets that are bound at the time, and [`Poller::wake`].

@@ -221,7 +221,7 @@ impl PacketWay {
     /// Reads a burst from whatever is ready and carries it to its end, in the calling thread unless there is backlog.
     pub fn step(&mut self, device: &Device, ready: Ready) -> Result<(), End> {
         let now = device.platform.clock.now();
-        if ready.udp
+        if ready.udp.any()
             && let Some(udp) = device.udp()
         {
             self.udp.refill(&device.pool);
@@ -230,7 +230,7 @@ impl PacketWay {
                 self.help(device, now);
                 return Ok(());
             }
-            if let Err(error) = udp.receive(&mut self.udp) {
+            if let Err(error) = udp.receive(ready.udp, &mut self.udp) {
                 tracing::debug!("Receiving failed: {error}");
             }
             self.context.share = self.udp.is_full()
@@ -308,23 +308,25 @@ impl Inline {
 
 fn packet_loop(device: &Device, stopping: &AtomicBool, share: Share) -> Option<End> {
     let mut way = PacketWay { share, ..PacketWay::new(device) };
-    loop {
+    let end = loop {
         let ready = device.platform.poller.wait();
         if stopping.load(Ordering::Acquire) {
-            return None;
+            break None;
         }
         match ready {
             Ok(ready) => {
                 if let Err(end) = way.step(device, ready) {
-                    return Some(end);
+                    break Some(end);
                 }
             }
             Err(error) => {
                 tracing::error!("Waiting for packets failed: {error}");
-                return Some(End::ThreadFailed("packets".to_owned()));
+                break Some(End::ThreadFailed("packets".to_owned()));
             }
         }
-    }
+    };
+    way.udp.give_back(&device.pool);
+    end
 }
 
 fn worker_loop(device: &Device, _stopping: &AtomicBool) -> Option<End> {

@@ -3,19 +3,24 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
+use rvpn::dataplane::stats::Drop;
 use rvpn::dataplane::workers::End;
 use rvpn::platform::fake::PATIENCE;
 
 use crate::config;
 use crate::packets::payloads;
-use crate::world::World;
+use crate::world::{Log, World};
 
-/// EINVAL and EIO, as `std::io::Error::raw_os_error` knows them.
+/// Error numbers, as `std::io::Error::raw_os_error` knows them.
 const INVALID: i32 = 22;
 const IO: i32 = 5;
+const NOT_PERMITTED: i32 = 1;
+const NO_MEMORY: i32 = 12;
+const MESSAGE_TOO_LONG: i32 = 90;
 const NO_BUFFERS: i32 = 105;
 const ADDRESS_NOT_AVAILABLE: i32 = 99;
 const NETWORK_UNREACHABLE: i32 = 101;
+const CONNECTION_REFUSED: i32 = 111;
 
 /// Sends a stream of `len` bytes as one super-packet from node 0 and expects all of it at node 1.
 fn stream(world: &World, len: usize) {
@@ -67,6 +72,22 @@ fn a_socket_that_refuses_trains_costs_no_packet() {
 }
 
 #[test]
+fn a_train_too_wide_for_its_path_costs_no_packet_and_says_nothing_of_the_socket() {
+    // EINVAL is the answer of kernels before 6.14.
+    for errno in [INVALID, MESSAGE_TOO_LONG] {
+        let world = World::new(1);
+        world.shake();
+        world.nodes[0].host.narrow_path(Some((world.nodes[1].outer.ip(), 1_300, errno)));
+        stream(&world, 30_000);
+        assert!(world.nodes[0].device.offloads().sends_trains(), "others' trains are not wider than their paths");
+        let sent = world.record();
+        world.nodes[0].host.narrow_path(None);
+        stream(&world, 30_000);
+        assert!(sent.entries().iter().any(|train| train.payloads().count() > 1), "a path that widens carries trains");
+    }
+}
+
+#[test]
 fn a_kernel_that_spoils_the_tail_of_equal_trains_costs_no_other_packet() {
     // Seen of Linux 6.17 to 7.1: of a train whose last datagram is as long as the others, the last is damaged.
     const SEGMENTS: usize = 20;
@@ -90,7 +111,7 @@ fn a_kernel_that_spoils_the_tail_of_equal_trains_costs_no_other_packet() {
     assert_eq!(lost, 1, "the fault was met, in one train");
     let written = world.nodes[1].tun().wait_written(1, PATIENCE);
     let received = payloads(&written).concat();
-    let bad = world.nodes[1].device.stats().drops(rvpn::dataplane::stats::Drop::BadTag);
+    let bad = world.nodes[1].device.stats().drops(Drop::BadTag);
     assert_eq!(bad, 1, "nothing but the tails is refused");
     assert!(received == payload[..(SEGMENTS - 1) * 1_360], "what is not damaged arrives, merged and in order");
     assert!(world.nodes[0].device.offloads().sends_trains(), "one damaged datagram is no reason to stop");
@@ -107,7 +128,7 @@ fn an_endpoint_that_refuses_everything_does_not_end_trains_for_all() {
     let (packet, offload) = world.flow4(0).tcp_super(1, &payload, 1_360);
     world.nodes[0].tun().inject_offloaded(&packet, offload);
     world.drain_tun(0);
-    assert!(world.nodes[0].device.stats().drops(rvpn::dataplane::stats::Drop::Send) >= 22, "every datagram is counted");
+    assert!(world.nodes[0].device.stats().drops(Drop::Send) >= 22, "every datagram is counted");
     assert!(world.nodes[0].device.offloads().sends_trains(), "the train was not the reason");
     world.nodes[0].host.refuse_sends(None);
     stream(&world, 30_000);
@@ -136,15 +157,62 @@ fn a_cached_source_that_stops_working_is_given_up_and_costs_no_packet() {
 }
 
 #[test]
-fn an_error_of_one_send_does_not_end_the_device() {
-    let world = World::new(1);
-    world.shake();
-    world.nodes[0].host.refuse_sends(Some(NO_BUFFERS));
-    world.nodes[0].tun().inject(&world.flow4(0).echo(false, 1));
-    world.drain_tun(0);
-    world.nodes[0].host.refuse_sends(None);
-    world.ping(0, 2);
-    assert!(world.nodes[0].device.stats().drops(rvpn::dataplane::stats::Drop::Send) >= 1);
+fn an_error_of_sends_costs_what_is_sent_meanwhile_and_no_more() {
+    let errors = [NOT_PERMITTED, NO_MEMORY, MESSAGE_TOO_LONG, NETWORK_UNREACHABLE, NO_BUFFERS, CONNECTION_REFUSED];
+    for errno in errors {
+        let world = World::new(1);
+        world.shake();
+        world.nodes[0].host.refuse_sends(Some(errno));
+        let (packet, offload) = world.flow4(0).tcp_super(1, &[0; 30_000], 1_360);
+        world.nodes[0].tun().inject_offloaded(&packet, offload);
+        world.nodes[0].tun().inject(&world.flow4(0).echo(false, 1));
+        world.drain_tun(0);
+        let lost = world.nodes[0].device.stats().drops(Drop::Send);
+        assert!(lost >= 24, "{lost} packets are counted, of 23 segments and a ping");
+        world.nodes[0].host.refuse_sends(None);
+        stream(&world, 30_000);
+        world.ping(0, 2);
+        assert!(world.nodes[0].device.offloads().sends_trains(), "the trains were not the reason");
+        assert!(world.nodes[0].ends.entries().is_empty());
+    }
+}
+
+#[test]
+fn an_error_of_receptions_costs_no_packet() {
+    for errno in [IO, NO_MEMORY, NO_BUFFERS, CONNECTION_REFUSED] {
+        let world = World::new(1);
+        world.shake();
+        world.nodes[1].host.refuse_receptions(Some(errno));
+        world.nodes[0].tun().inject(&world.flow4(0).echo(false, 1));
+        world.drain_tun(0);
+        // The same thread does both: it is not held up.
+        world.ping(1, 2);
+        world.nodes[1].host.refuse_receptions(None);
+        assert_eq!(world.nodes[1].receive(1), [1]);
+    }
+}
+
+#[test]
+fn a_tun_that_refuses_every_write_costs_what_comes_meanwhile_and_no_more() {
+    for errno in [INVALID, IO, NO_MEMORY, NO_BUFFERS] {
+        let world = World::new(1);
+        world.shake();
+        let tun = world.nodes[1].tun();
+        tun.refuse_writes(Some(errno));
+        let tries = Arc::new(Log::new());
+        let tried = Arc::clone(&tries);
+        tun.set_watcher(move |_| tried.push(()));
+        let (packet, offload) = world.flow4(0).tcp_super(1, &[0; 30_000], 1_360);
+        world.nodes[0].tun().inject_offloaded(&packet, offload);
+        drop(tries.wait("the merged packet and its 23 segments", |tries| tries.len() >= 24));
+        // Its only packet thread has done with them when it sends something.
+        world.ping(1, 1);
+        assert_eq!(world.nodes[1].device.stats().drops(Drop::TunWrite), 23);
+        tun.refuse_writes(None);
+        stream(&world, 30_000);
+        assert!(world.nodes[1].device.offloads().classes().tcp4, "that they were merged was not the reason");
+        assert!(world.nodes[1].ends.entries().is_empty());
+    }
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::sync::Arc;
 
-use rvpn::dataplane::io::{Network, Poller, Transmit, Udp};
+use rvpn::dataplane::io::{Families, Network, Poller, Transmit, Udp};
 use rvpn::dataplane::packet::{Pool, UdpBatch};
 use rvpn::platform::linux::poller::LinuxPoller;
 use rvpn::platform::linux::udp::LinuxNetwork;
+use rvpn::platform::linux::udp_offload::Trains;
 use rvpn::proto::endpoint::{Endpoint, Source};
 
 use crate::support::{Namespace, await_readable, stand_in};
@@ -30,6 +31,33 @@ fn a_train_arrives_whole_and_its_segments_are_told() {
             assert_eq!(got.len(), 1, "the loopback hands trains over whole");
         }
     }
+}
+
+#[test]
+fn the_mtu_of_a_path_is_that_of_its_route_by_family_and_mark() {
+    let Some(namespace) = Namespace::enter() else { return };
+    for command in [
+        "link add veth0 type veth peer name veth1",
+        "link set veth0 addrgenmode none up",
+        "addr add 10.5.0.1/24 dev veth0",
+        "addr add fd05::1/64 dev veth0 nodad",
+        "route add 10.6.0.0/24 dev veth0 mtu 1300",
+        "route add fd06::/64 dev veth0 mtu 1290",
+        "route add 10.6.0.0/24 dev veth0 mtu 1400 table 7",
+        "rule add fwmark 7 lookup 7",
+    ] {
+        namespace.ip(command);
+    }
+    let host = Host::new();
+    let mtu = |to: &str| host.udp.path_mtu(to.parse().unwrap());
+    assert_eq!([mtu("10.5.0.2:1"), mtu("[fd05::2]:1")], [Some(1500); 2]);
+    assert_eq!(
+        [mtu("10.6.0.2:1"), mtu("[::ffff:10.6.0.2]:1"), mtu("[fd06::2]:1")],
+        [Some(1300), Some(1300), Some(1290)]
+    );
+    assert_eq!(mtu("192.0.2.1:1"), None, "there is no way");
+    host.udp.set_mark(7).unwrap();
+    assert_eq!(mtu("10.6.0.2:1"), Some(1400));
 }
 
 #[test]
@@ -215,7 +243,7 @@ fn reception_goes_on_when_buffers_are_short() {
     let mut values = Vec::new();
     for _ in 0..4 {
         batch.refill(&pool);
-        b.udp.receive(&mut batch).unwrap();
+        b.udp.receive(Families::BOTH, &mut batch).unwrap();
         let messages: Vec<_> = batch.drain().collect();
         assert!(messages.len() <= 2);
         values.extend(messages.iter().map(|message| message.buffer[0]));
@@ -239,7 +267,7 @@ fn neither_family_starves_the_other() {
     let mut families = [0; 2];
     for _ in 0..4 {
         batch.refill(&pool);
-        b.udp.receive(&mut batch).unwrap();
+        b.udp.receive(Families::BOTH, &mut batch).unwrap();
         let messages: Vec<_> = batch.drain().collect();
         for message in &messages {
             families[usize::from(message.from.remote.is_ipv6())] += 1;
@@ -337,12 +365,12 @@ impl Host {
     fn new() -> Self {
         let stand_in = stand_in();
         let poller = Arc::new(LinuxPoller::new(stand_in.as_fd()).unwrap());
-        let udp = LinuxNetwork::new(Arc::clone(&poller), true).unwrap().bind(0, 0).unwrap();
+        let udp = LinuxNetwork::new(Arc::clone(&poller), Trains::Any).unwrap().bind(0, 0).unwrap();
         Self { udp, poller, pool: Pool::new(64), _stand_in: stand_in }
     }
 
     fn network() -> LinuxNetwork {
-        LinuxNetwork::new(Arc::new(LinuxPoller::new(stand_in().as_fd()).unwrap()), true).unwrap()
+        LinuxNetwork::new(Arc::new(LinuxPoller::new(stand_in().as_fd()).unwrap()), Trains::Any).unwrap()
     }
 
     fn address(&self, ip: &str) -> SocketAddr {
@@ -361,9 +389,9 @@ impl Host {
         let mut got: Vec<Message> = Vec::new();
         while got.iter().map(|one| one.bytes.len()).sum::<usize>() < len {
             await_readable(self.poller.as_fd());
-            assert!(self.poller.wait().unwrap().udp);
+            assert!(self.poller.wait().unwrap().udp.any());
             batch.refill(&self.pool);
-            self.udp.receive(&mut batch).unwrap();
+            self.udp.receive(Families::BOTH, &mut batch).unwrap();
             for message in batch.drain() {
                 got.push(Message {
                     bytes: message.buffer[..message.len].to_vec(),

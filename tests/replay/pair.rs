@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use rvpn::dataplane::configure::{AllowedIpChange, Change, PeerChange};
 use rvpn::dataplane::device::Device;
 use rvpn::dataplane::gro::Classes;
-use rvpn::dataplane::io::{Clock, Network, Platform, Poller, Ready, Transmit, Tun, Udp};
+use rvpn::dataplane::io::{Clock, Families, Network, Platform, Poller, Ready, Transmit, Tun, Udp};
 use rvpn::dataplane::offload::{Offload, PartialChecksum, Segmentation};
 use rvpn::dataplane::packet::{TunBatch, UdpBatch};
 use rvpn::dataplane::workers::{Inline, PacketWay};
@@ -81,14 +81,14 @@ impl Pair {
         let node = &mut self.nodes[0];
         node.udp.carries.store(usize::from(arrives), Ordering::Relaxed);
         node.tun.bursts.store(1, Ordering::Relaxed);
-        assert!(node.way.step(&node.device, Ready { tun: true, udp: false }).is_ok());
+        assert!(node.way.step(&node.device, Ready { tun: true, udp: Families::NONE }).is_ok());
     }
 
     /// Has node 1 receive and deliver all that is on the wire.
     pub(crate) fn deliver(&mut self) {
         let node = &mut self.nodes[1];
         while !lock(&node.udp.queue).is_empty() {
-            assert!(node.way.step(&node.device, Ready { tun: false, udp: true }).is_ok());
+            assert!(node.way.step(&node.device, Ready { tun: false, udp: Families::BOTH }).is_ok());
         }
     }
 
@@ -116,15 +116,15 @@ impl Pair {
         let to = Endpoint::configured(address(1));
         self.nodes[0].udp.carries.store(1, Ordering::Relaxed);
         assert_eq!(self.nodes[0].udp.send(&[Transmit { to, ds: 0, bytes, segment_len }]).0, 1);
-        assert!(self.nodes[1].udp.receive(batch).is_ok());
+        assert!(self.nodes[1].udp.receive(Families::BOTH, batch).is_ok());
     }
 
     /// Does what waits at both nodes; true if there was anything.
     fn settle(&mut self) -> bool {
         let mut any = false;
         for node in &mut self.nodes {
-            let ready =
-                Ready { tun: node.tun.bursts.load(Ordering::Relaxed) > 0, udp: !lock(&node.udp.queue).is_empty() };
+            let udp = if lock(&node.udp.queue).is_empty() { Families::NONE } else { Families::BOTH };
+            let ready = Ready { tun: node.tun.bursts.load(Ordering::Relaxed) > 0, udp };
             if ready != Ready::default() {
                 assert!(node.way.step(&node.device, ready).is_ok());
                 any = true;
@@ -249,7 +249,7 @@ impl Udp for Wire {
         self.address.port()
     }
 
-    fn receive(&self, batch: &mut UdpBatch) -> io::Result<()> {
+    fn receive(&self, _families: Families, batch: &mut UdpBatch) -> io::Result<()> {
         let mut queue = lock(&self.queue);
         while let Some(buffer) = batch.free().last_mut()
             && let Some(Message { bytes, segment_len, from, ecn }) = queue.pop_front()

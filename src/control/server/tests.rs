@@ -263,3 +263,15 @@ fn interfaces_are_found_by_name() {
     assert_eq!(interface_index("no such one"), None);
     assert_eq!(interface_index("a name that is longer than sixteen bytes"), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shortage_is_told_once_until_it_has_been_over_for_a_minute() {
+    let mut shortage = Shortage::default();
+    assert!(shortage.is_news(time::Instant::now()));
+    for _ in 0..1_000 {
+        time::advance(ACCEPT_RETRY).await;
+        assert!(!shortage.is_news(time::Instant::now()));
+    }
+    time::advance(SHORTAGE_MEMORY).await;
+    assert!(shortage.is_news(time::Instant::now()));
+}

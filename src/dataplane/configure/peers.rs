@@ -184,10 +184,18 @@ fn static_secrets(identity: Option<&Identity>, peers: &[PublicKey]) -> Vec<Optio
     }
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| {
-        let parts = peers.chunks(peers.len().div_ceil(cores));
-        let threads: Vec<_> =
-            parts.map(|part| scope.spawn(move || part.iter().map(compute).collect::<Vec<_>>())).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("X25519 does not panic")).collect()
+        let parts = peers.chunks(peers.len().div_ceil(cores)).map(|part| {
+            let secrets = move || part.iter().map(compute).collect::<Vec<_>>();
+            (part, thread::Builder::new().spawn_scoped(scope, secrets))
+        });
+        // All are begun before the first is waited for.
+        let parts: Vec<_> = parts.collect();
+        let secrets = parts.into_iter().flat_map(|(part, thread)| match thread {
+            Ok(thread) => thread.join().expect("X25519 does not panic"),
+            // The system has no room for a thread: this one does its part.
+            Err(_) => part.iter().map(compute).collect(),
+        });
+        secrets.collect()
     })
 }
 

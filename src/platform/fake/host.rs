@@ -15,7 +15,7 @@ use super::network::{Internet, SiteId};
 use super::sync::{Signal, lock};
 use super::tun::FakeTun;
 use super::udp::{FakeUdp, Faults, MAX_MERGED, Merging};
-use crate::dataplane::io::{Network, Platform, Poller, Ready, Udp};
+use crate::dataplane::io::{Families, Network, Platform, Poller, Ready, Udp};
 use crate::proto::endpoint::Source;
 
 /// One computer on an [`Internet`]. It is the [`Network`] and the [`Poller`] of its device.
@@ -33,8 +33,15 @@ impl Host {
     /// Makes a host with `addresses`, on interfaces 1, 2 and so on in their order. `seed` is that of its random source.
     pub fn new(internet: &Arc<Internet>, clock: &Arc<FakeClock>, addresses: &[IpAddr], seed: u64) -> Arc<Self> {
         let signal = Arc::new(Signal::default());
-        let faults =
-            Faults { trains: None, source: None, all: None, merging: Merging::AsSent, max_segments: MAX_MERGED };
+        let faults = Faults {
+            trains: None,
+            narrow: None,
+            source: None,
+            all: None,
+            receive: None,
+            merging: Merging::AsSent,
+            max_segments: MAX_MERGED,
+        };
         Arc::new(Self {
             tun: Arc::new(FakeTun::new(Arc::clone(&signal))),
             clock: Arc::clone(clock),
@@ -75,6 +82,12 @@ impl Host {
         lock(&self.faults).trains = errno;
     }
 
+    /// Makes the way to an IPv4 address narrow: so many bytes of IP packet pass whole, and trains of longer ones are refused
+    /// with the given errno. `None` widens it again.
+    pub fn narrow_path(&self, narrow: Option<(IpAddr, usize, i32)>) {
+        lock(&self.faults).narrow = narrow;
+    }
+
     /// Refuses sends with a cached source with the given errno from now on; `None` takes them again.
     pub fn refuse_sources(&self, errno: Option<i32>) {
         lock(&self.faults).source = errno;
@@ -83,6 +96,11 @@ impl Host {
     /// Refuses all sends with the given errno from now on; `None` takes them again.
     pub fn refuse_sends(&self, errno: Option<i32>) {
         lock(&self.faults).all = errno;
+    }
+
+    /// Refuses all receptions with the given errno from now on, and keeps what arrives; `None` gives it out again.
+    pub fn refuse_receptions(&self, errno: Option<i32>) {
+        lock(&self.faults).receive = errno;
     }
 
     /// Sets what becomes of trains that arrive here.
@@ -102,7 +120,9 @@ impl Host {
 
     /// Returns what is ready now, without waiting: for a device that is stepped.
     pub fn ready(&self) -> Ready {
-        Ready { tun: self.tun.ready(), udp: self.sockets().iter().any(|socket| socket.ready()) }
+        // A socket here is of both families.
+        let udp = if self.sockets().iter().any(|socket| socket.ready()) { Families::BOTH } else { Families::NONE };
+        Ready { tun: self.tun.ready(), udp }
     }
 }
 
@@ -175,14 +195,14 @@ mod tests {
         let host = host(&internet, "192.0.2.1");
         let socket = host.bind(1, 0).unwrap();
         host.tun().inject(b"packet");
-        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: false });
+        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: Families::NONE });
         let to = Endpoint::configured("192.0.2.1:1".parse().unwrap());
         assert_eq!(socket.send(&[Transmit { to, ds: 0, bytes: b"x", segment_len: 1 }]).0, 1);
-        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: true });
-        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: true });
+        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: Families::BOTH });
+        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: Families::BOTH });
         drop(socket);
         host.tun().remove();
-        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: false });
+        assert_eq!(host.wait().unwrap(), Ready { tun: true, udp: Families::NONE });
     }
 
     #[test]
@@ -194,7 +214,7 @@ mod tests {
         std::thread::scope(|scope| {
             let sleeper = scope.spawn(|| host.wait().unwrap());
             host.tun().inject(b"packet");
-            assert_eq!(sleeper.join().unwrap(), Ready { tun: true, udp: false });
+            assert_eq!(sleeper.join().unwrap(), Ready { tun: true, udp: Families::NONE });
         });
     }
 

@@ -30,6 +30,7 @@ struct State {
     written: Vec<Written>,
     classes: Classes,
     refuse_merged: Option<i32>,
+    refuse_writes: Option<i32>,
     refused: usize,
     gone: bool,
 }
@@ -50,6 +51,7 @@ impl FakeTun {
             written: Vec::new(),
             classes: Classes { tcp4: true, tcp6: true, udp4: true, udp6: true },
             refuse_merged: None,
+            refuse_writes: None,
             refused: 0,
             gone: false,
         };
@@ -108,6 +110,11 @@ impl FakeTun {
         lock(&self.state).refuse_merged = errno;
     }
 
+    /// Refuses all writes with the given errno from now on; `None` takes them again.
+    pub fn refuse_writes(&self, errno: Option<i32>) {
+        lock(&self.state).refuse_writes = errno;
+    }
+
     /// Returns how many writes were refused.
     pub fn refused(&self) -> usize {
         lock(&self.state).refused
@@ -158,9 +165,8 @@ impl Tun for FakeTun {
         if state.gone {
             return Err(io::ErrorKind::NotFound.into());
         }
-        if let Some(errno) = state.refuse_merged
-            && offload.segmentation.is_some()
-        {
+        let merged = state.refuse_merged.filter(|_| offload.segmentation.is_some());
+        if let Some(errno) = state.refuse_writes.or(merged) {
             state.refused += 1;
             return Err(io::Error::from_raw_os_error(errno));
         }

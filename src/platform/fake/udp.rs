@@ -4,11 +4,12 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use super::network::{Internet, SiteId, Train};
 use super::sync::lock;
-use crate::dataplane::io::{Transmit, Udp};
+use crate::dataplane::io::{Families, Transmit, Udp};
 use crate::dataplane::packet::UdpBatch;
 use crate::proto::endpoint::Endpoint;
 
@@ -28,10 +29,14 @@ pub enum Merging {
 pub(super) struct Faults {
     /// The errno for trains of more than one datagram.
     pub(super) trains: Option<i32>,
+    /// A narrow path: its far end, its MTU, and the errno for trains that are wider.
+    pub(super) narrow: Option<(IpAddr, usize, i32)>,
     /// The errno for sends with a cached source.
     pub(super) source: Option<i32>,
     /// The errno for all sends.
     pub(super) all: Option<i32>,
+    /// The errno for all receptions.
+    pub(super) receive: Option<i32>,
     pub(super) merging: Merging,
     pub(super) max_segments: usize,
 }
@@ -111,6 +116,11 @@ impl FakeUdp {
             Faults { all: Some(errno), .. } => return Err(errno),
             Faults { source: Some(errno), .. } if transmit.to.source.is_some() => return Err(errno),
             Faults { trains: Some(errno), .. } if count > 1 => return Err(errno),
+            Faults { narrow: Some((address, mtu, errno)), .. }
+                if count > 1 && address == remote.ip() && transmit.segment_len + HEADERS_LEN > mtu =>
+            {
+                return Err(errno);
+            }
             _ if count > faults.max_segments => return Err(libc::EINVAL),
             _ if transmit.bytes.len() > MAX_PAYLOAD_LEN => return Err(libc::EMSGSIZE),
             _ => {}
@@ -130,7 +140,10 @@ impl Udp for FakeUdp {
         self.port
     }
 
-    fn receive(&self, batch: &mut UdpBatch) -> io::Result<()> {
+    fn receive(&self, _families: Families, batch: &mut UdpBatch) -> io::Result<()> {
+        if let Some(errno) = lock(&self.faults).receive {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         let mut queue = lock(&self.queue);
         while let Some(buffer) = batch.free().last_mut()
             && let Some((train, from)) = queue.trains.pop_front()
@@ -161,6 +174,11 @@ impl Udp for FakeUdp {
     fn max_segments(&self) -> usize {
         lock(&self.faults).max_segments
     }
+
+    fn path_mtu(&self, remote: SocketAddr) -> Option<usize> {
+        let narrow = lock(&self.faults).narrow.filter(|(address, ..)| *address == remote.ip());
+        Some(narrow.map_or(LINK_MTU, |(_, mtu, _)| mtu))
+    }
 }
 
 impl Queue {
@@ -182,6 +200,10 @@ impl Queue {
     }
 }
 
+/// The MTU of every path that is not narrow.
+const LINK_MTU: usize = 1500;
+/// IPv4 and UDP. The narrow path is one over IPv4.
+const HEADERS_LEN: usize = 20 + 8;
 /// The longest payload of a UDP datagram over IPv4, and so of a train: 65,535 - 20 - 8 bytes.
 const MAX_PAYLOAD_LEN: usize = 65_507;
 /// The most datagrams the kernel merges into one train, and takes in one send.

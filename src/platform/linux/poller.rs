@@ -34,9 +34,9 @@ impl LinuxPoller {
         Ok(poller)
     }
 
-    /// Adds a socket, until it is closed.
-    pub(super) fn add_socket(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        self.add(socket, UDP)
+    /// Adds the socket for IPv4 or the one for IPv6, until it is closed.
+    pub(super) fn add_socket(&self, socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+        self.add(socket, if v6 { UDP_V6 } else { UDP_V4 })
     }
 
     fn add(&self, fd: BorrowedFd<'_>, what: u64) -> io::Result<()> {
@@ -53,7 +53,8 @@ impl Poller for LinuxPoller {
         for event in &events[..count] {
             match event.data.u64() {
                 TUN => ready.tun = true,
-                UDP => ready.udp = true,
+                UDP_V4 => ready.udp.v4 = true,
+                UDP_V6 => ready.udp.v6 = true,
                 _ => drain(&self.wake),
             }
         }
@@ -78,14 +79,16 @@ fn drain(event: &OwnedFd) {
 }
 
 const TUN: u64 = 0;
-const UDP: u64 = 1;
-const WAKE: u64 = 2;
+const UDP_V4: u64 = 1;
+const UDP_V6: u64 = 2;
+const WAKE: u64 = 3;
 
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
 
     use super::*;
+    use crate::dataplane::io::Families;
 
     fn poller() -> (LinuxPoller, OwnedFd) {
         let stand_in = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).unwrap();
@@ -99,19 +102,21 @@ mod tests {
         poller.wake();
         assert_eq!(poller.wait().unwrap(), Ready::default());
         rustix::io::write(&stand_in, &1_u64.to_ne_bytes()).unwrap();
-        assert_eq!(poller.wait().unwrap(), Ready { tun: true, udp: false });
-        assert_eq!(poller.wait().unwrap(), Ready { tun: true, udp: false });
+        assert_eq!(poller.wait().unwrap(), Ready { tun: true, udp: Families::NONE });
+        assert_eq!(poller.wait().unwrap(), Ready { tun: true, udp: Families::NONE });
     }
 
     #[test]
-    fn a_socket_is_heard_until_it_is_closed() {
-        let (poller, _stand_in) = poller();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        poller.add_socket(socket.as_fd()).unwrap();
-        socket.send_to(&[1], socket.local_addr().unwrap()).unwrap();
-        assert_eq!(poller.wait().unwrap(), Ready { tun: false, udp: true });
-        drop(socket);
-        poller.wake();
-        assert_eq!(poller.wait().unwrap(), Ready::default());
+    fn a_socket_is_heard_as_its_family_until_it_is_closed() {
+        for udp in [Families { v4: true, v6: false }, Families { v4: false, v6: true }] {
+            let (poller, _stand_in) = poller();
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            poller.add_socket(socket.as_fd(), udp.v6).unwrap();
+            socket.send_to(&[1], socket.local_addr().unwrap()).unwrap();
+            assert_eq!(poller.wait().unwrap(), Ready { tun: false, udp });
+            drop(socket);
+            poller.wake();
+            assert_eq!(poller.wait().unwrap(), Ready::default());
+        }
     }
 }

@@ -12,7 +12,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -24,8 +24,8 @@ use super::netlink::Netlink;
 use super::poller::LinuxPoller;
 use super::socket_name::SocketName;
 use super::sys::{self, Outgoing, Received};
-use super::udp_offload::{self, Bounds};
-use crate::dataplane::io::{Network, Transmit, Udp};
+use super::udp_offload::{self, Bounds, Trains};
+use crate::dataplane::io::{Families, Network, Transmit, Udp};
 use crate::dataplane::packet::{MAX_UDP_BATCH, UdpBatch};
 use crate::proto::endpoint::{Endpoint, Source};
 
@@ -35,27 +35,27 @@ use crate::proto::endpoint::{Endpoint, Source};
 /// One mutex around the routing socket, held for one question; no other lock is taken under it.
 pub struct LinuxNetwork {
     poller: Arc<LinuxPoller>,
-    offload: bool,
+    trains: Trains,
     routes: Mutex<Netlink>,
 }
 
 impl LinuxNetwork {
-    /// Makes sockets that wake `poller`, with segmentation and merging by the kernel if `offload`.
+    /// Makes sockets that wake `poller` and hand such `trains` to the kernel; with any, it also merges what arrives.
     ///
     /// # Errors
     /// The OS's, if there is no netlink.
-    pub fn new(poller: Arc<LinuxPoller>, offload: bool) -> io::Result<Self> {
-        Ok(Self { poller, offload, routes: Mutex::new(Netlink::open(0)?) })
+    pub fn new(poller: Arc<LinuxPoller>, trains: Trains) -> io::Result<Self> {
+        Ok(Self { poller, trains, routes: Mutex::new(Netlink::open(0)?) })
     }
 }
 
 impl Network for LinuxNetwork {
     /// Must be called from a thread in the namespace the sockets shall be in.
     fn bind(&self, port: u16, mark: u32) -> io::Result<Arc<dyn Udp>> {
-        let udp = LinuxUdp::bind(port, mark, self.offload)?;
-        self.poller.add_socket(udp.v4.as_fd())?;
+        let udp = LinuxUdp::bind(port, mark, self.trains)?;
+        self.poller.add_socket(udp.v4.as_fd(), false)?;
         if let Some(v6) = &udp.v6 {
-            self.poller.add_socket(v6.as_fd())?;
+            self.poller.add_socket(v6.as_fd(), true)?;
         }
         Ok(Arc::new(udp))
     }
@@ -72,16 +72,18 @@ struct LinuxUdp {
     v4: OwnedFd,
     v6: Option<OwnedFd>,
     port: u16,
-    max_segments: usize,
+    trains: Trains,
+    /// The firewall mark, by which routes may be chosen. Relaxed: it orders nothing.
+    mark: AtomicU32,
     /// Which family is received from first next time. Relaxed: a hint for fairness that orders nothing.
     v6_first: AtomicBool,
 }
 
 impl LinuxUdp {
-    fn bind(port: u16, mark: u32, offload: bool) -> io::Result<Self> {
+    fn bind(port: u16, mark: u32, trains: Trains) -> io::Result<Self> {
         let mut attempts = if port == 0 { RANDOM_PORT_ATTEMPTS } else { 1 };
         loop {
-            match Self::bind_both(port, mark, offload) {
+            match Self::bind_both(port, mark, trains) {
                 // The port chosen for IPv4 is taken for IPv6; another may be free.
                 Err(error) if error.kind() == ErrorKind::AddrInUse && attempts > 1 => attempts -= 1,
                 result => return result,
@@ -89,7 +91,7 @@ impl LinuxUdp {
         }
     }
 
-    fn bind_both(port: u16, mark: u32, offload: bool) -> io::Result<Self> {
+    fn bind_both(port: u16, mark: u32, trains: Trains) -> io::Result<Self> {
         let v4 = open_v4(mark)?;
         rustix::net::bind(&v4, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
         let local = SocketAddr::try_from(rustix::net::getsockname(&v4)?)?;
@@ -101,16 +103,17 @@ impl LinuxUdp {
             Err(error) if is_without_ipv6(&error) => None,
             Err(error) => return Err(error),
         };
-        let mut segments = offload;
-        if offload {
+        let mut segments = trains != Trains::None;
+        if segments {
             for socket in [Some(&v4), v6.as_ref()].into_iter().flatten() {
                 // Without it trains arrive as single datagrams.
                 let _ = sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
                 segments &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
             }
         }
-        let max_segments = if segments { udp_offload::MAX_SEGMENTS } else { 1 };
-        Ok(Self { v4, v6, port: local.port(), max_segments, v6_first: AtomicBool::new(false) })
+        let trains = if segments { trains } else { Trains::None };
+        let (mark, v6_first) = (AtomicU32::new(mark), AtomicBool::new(false));
+        Ok(Self { v4, v6, port: local.port(), trains, mark, v6_first })
     }
 
     /// Receives what waits at one socket, as far as buffers are free.
@@ -145,7 +148,7 @@ impl LinuxUdp {
             return (0, Err(rustix::io::Errno::AFNOSUPPORT.into()));
         };
         let len = if v6 { udp_offload::MAX_LEN_V6 } else { udp_offload::MAX_LEN_V4 };
-        let bounds = Bounds { segments: self.max_segments, len };
+        let bounds = Bounds { trains: self.trains, len };
         let mut sent = 0;
         let mut patience = true;
         let error = loop {
@@ -188,12 +191,13 @@ impl Udp for LinuxUdp {
         self.port
     }
 
-    fn receive(&self, batch: &mut UdpBatch) -> io::Result<()> {
-        let Some(v6) = &self.v6 else { return self.receive_from(self.v4.as_fd(), batch) };
+    fn receive(&self, families: Families, batch: &mut UdpBatch) -> io::Result<()> {
+        let v4 = Some(&self.v4).filter(|_| families.v4);
+        let v6 = self.v6.as_ref().filter(|_| families.v6);
         // Whoever comes second gets what buffers the first left: they take turns.
-        let v6_first = self.v6_first.fetch_xor(true, Ordering::Relaxed);
-        let [first, second] = if v6_first { [v6, &self.v4] } else { [&self.v4, v6] };
-        for socket in [first, second] {
+        let v6_first = families == Families::BOTH && self.v6_first.fetch_xor(true, Ordering::Relaxed);
+        let order = if v6_first { [v6, v4] } else { [v4, v6] };
+        for socket in order.into_iter().flatten() {
             self.receive_from(socket.as_fd(), batch)?;
         }
         Ok(())
@@ -227,11 +231,27 @@ impl Udp for LinuxUdp {
         for socket in [Some(&self.v4), self.v6.as_ref()].into_iter().flatten() {
             set_mark(socket, mark)?;
         }
+        self.mark.store(mark, Ordering::Relaxed);
         Ok(())
     }
 
     fn max_segments(&self) -> usize {
-        self.max_segments
+        if self.trains == Trains::None { 1 } else { udp_offload::MAX_SEGMENTS }
+    }
+
+    /// Asks the routing table by way of a socket of its own, connected to `remote`: nothing is sent. Four system calls.
+    fn path_mtu(&self, remote: SocketAddr) -> Option<usize> {
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        let family = if remote.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let probe = rustix::net::socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP)).ok()?;
+        match self.mark.load(Ordering::Relaxed) {
+            0 => {}
+            mark => set_mark(&probe, mark).ok()?,
+        }
+        rustix::net::connect(&probe, &remote).ok()?;
+        let mtu = if remote.is_ipv4() { sockopt::ip_mtu(&probe) } else { sockopt::ipv6_mtu(&probe) };
+        mtu.ok().map(|mtu| mtu as usize)
     }
 }
 

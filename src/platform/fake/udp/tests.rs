@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::dataplane::io::Network;
+use crate::dataplane::io::{Families, Network};
 use crate::dataplane::packet::Pool;
 use crate::platform::fake::{FakeClock, Host};
 use crate::proto::endpoint::Source;
@@ -36,7 +36,7 @@ fn received(socket: &dyn Udp) -> Vec<(Vec<u8>, usize, Endpoint, u8)> {
     let pool = Pool::new(16);
     let mut batch = UdpBatch::new();
     batch.refill(&pool);
-    socket.receive(&mut batch).unwrap();
+    socket.receive(Families::BOTH, &mut batch).unwrap();
     let messages = batch.drain();
     messages.map(|m| (m.buffer[..m.len].to_vec(), m.segment_len, m.from, m.ecn)).collect()
 }
