@@ -14,8 +14,9 @@ PURE := --no-default-features --features pure-rust
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
 NEEDS := scripts/needs
 
-.PHONY: fuzz asan miri
-.PHONY: help run test check netns bench bench-quick callgrind sim soak install uninstall pages deb packaging build fmt clippy unit docs deny aead dudect
+.PHONY: help run test check build install uninstall pages deb packaging
+.PHONY: fmt clippy unit docs deny netns kernel kernel-short interop fuzz asan miri sim soak aead dudect
+.PHONY: bench bench-quick bench-flood callgrind
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -27,7 +28,7 @@ run: ## see a tunnel work between two network namespaces of this machine, then t
 
 test: ## everything a change must pass
 	@$(NEEDS) test
-	@STRICT=1 $(MAKE) --no-print-directory fmt clippy unit docs deny build packaging netns callgrind
+	@STRICT=1 $(MAKE) --no-print-directory fmt clippy unit docs deny build packaging netns kernel-short callgrind
 
 check: fmt clippy ## the quick part of it: format, lints, unit tests
 	$(CARGO) test --quiet --workspace
@@ -35,6 +36,19 @@ check: fmt clippy ## the quick part of it: format, lints, unit tests
 netns: build ## the tests in network namespaces; CASE=basic runs one
 	$(CARGO) build --release --locked --example flood
 	@IMPL="$${IMPL:-$(abspath $(BINARY))}" tests/netns/run $(CASE)
+
+kernel: build ## against the kernel's own driver, in an emulated machine; CASE=roaming runs one; minutes
+	@$(NEEDS) kernel
+	$(CARGO) build --release --locked --example flood
+	@IMPL="$(abspath $(BINARY))" tests/kernel/run $(CASE)
+
+kernel-short: build
+	@$(NEEDS) kernel
+	@IMPL="$(abspath $(BINARY))" tests/kernel/run short
+
+interop: build ## every implementation against every other, in docs/interop.md; half an hour; PEERS="rvpn gotatun" those
+	@$(NEEDS) interop
+	@IMPL="$(abspath $(BINARY))" tests/interop/matrix $(PEERS)
 
 BENCH = $(if $(FIGURES),--figures $(FIGURES)) $(if $(IMPLS),--impls $(IMPLS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	$(if $(SECONDS_EACH),--seconds $(SECONDS_EACH))
@@ -47,7 +61,6 @@ bench-quick: examples build ## the figures of every day, in three minutes
 	@$(NEEDS) bench
 	@tests/bench/bench.py --quick $(BENCH)
 
-.PHONY: bench-flood
 bench-flood: examples build ## what a flood of initiations costs established peers; docs/reliability.md
 	@$(NEEDS) test
 	@tests/bench/flood.py --docs $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(IMPLS),--impls $(IMPLS))

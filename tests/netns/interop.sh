@@ -12,8 +12,8 @@ tunnel_between() {
     make_keys
     start_daemon "$name1" "$program1"
     start_daemon "$name2" "$program2"
-    ip link set "$name1" netns e1
-    ip link set "$name2" netns e2
+    move "$name1" e1
+    move "$name2" e2
     # In one request: boringtun refuses to change a peer.
     configure_pair "$name1" "$name2" "$port1" "$port2" endpoint "$outside:$port2"
     up e1 "$name1" 1
@@ -23,6 +23,10 @@ tunnel_between() {
 take_down() {
     local name
     for name in "$@"; do
+        if is_driver "${program_of[$name]}"; then
+            ip -n "${end_of[$name]}" link del "$name"
+            continue
+        fi
         # Not the end that lifecycle.sh asks of IMPL: boringtun takes its time.
         kill -KILL "${pid_of[$name]}"
         wait "${pid_of[$name]}" 2>/dev/null || true
@@ -60,8 +64,8 @@ long_interop() {
     make_keys
     start_daemon wg3 "$IMPL"
     start_daemon wg4 "$OTHER"
-    ip link set wg3 netns e1
-    ip link set wg4 netns e2
+    move wg3 e1
+    move wg4 e2
     wg set wg3 private-key <(echo "$key1") listen-port 3 peer "$pub2" preshared-key <(echo "$psk") allowed-ips 192.168.242.2/32
     wg set wg4 private-key <(echo "$key2") listen-port 4 peer "$pub1" preshared-key <(echo "$psk") allowed-ips 192.168.242.1/32 \
         endpoint "[::1]:3"
@@ -73,9 +77,9 @@ long_interop() {
     reaches n2 192.168.242.1
     first_b=$(handshake_of wg3 "$key_b")
 
-    exec_in e1 ping -n -q -i 0.2 -c $pings -W 2 192.168.241.2 >"$world/ping-a.log" 2>&1 9>&- &
+    exec_in e1 ping -n -q -i 0.2 -c $pings -W $((2 * PATIENCE)) 192.168.241.2 >"$world/ping-a.log" 2>&1 9>&- &
     a=$!
-    exec_in e2 ping -n -q -i 0.2 -c $pings -W 2 192.168.242.1 >"$world/ping-b.log" 2>&1 9>&- &
+    exec_in e2 ping -n -q -i 0.2 -c $pings -W $((2 * PATIENCE)) 192.168.242.1 >"$world/ping-b.log" 2>&1 9>&- &
     b=$!
     wait "$a" "$b" || true
     grep -q "$pings received" "$world/ping-a.log" || fail "${IMPL##*/} began: $(grep transmitted "$world/ping-a.log")"

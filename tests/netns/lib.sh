@@ -19,6 +19,9 @@
 #   IMPL   the daemon under test (default: the release build of rvpn)
 #   PEER   the daemon at the other end (default: IMPL)
 #   LONG   1: also the part that takes two minutes (a rekey)
+#   PATIENCE  by how much longer to wait for anything than on a machine of one's own (default: 1)
+#
+# IMPL or PEER may be `kernel`: the driver of this kernel, where it has one (tests/kernel/guest has).
 #
 # Exit status of a case: 0 holds, 77 cannot be tried here, anything else does not hold.
 
@@ -32,6 +35,7 @@ PEER=${PEER:-$IMPL}
 LONG=${LONG:-0}
 # A system call that is missing from a list of src/platform/linux/hardening ends the daemon instead of failing quietly.
 export RVPN_HARDENING=${RVPN_HARDENING-kill}
+PATIENCE=${PATIENCE:-1}
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/rvpn
 world=/run/case
 
@@ -55,6 +59,7 @@ isolate() {
     set -E
     case ${IMPL##*/} in
         rvpn) [[ -x $IMPL ]] || fail "no $IMPL: run 'cargo build --release' first" ;;
+        kernel) ;;
         *) command -v "$IMPL" >/dev/null || fail "no $IMPL" ;;
     esac
     ip link set lo up
@@ -162,10 +167,12 @@ show_logs() {
         printf -- '--- last lines of %s\n' "${log##*/}"
         tail -n 25 "$log"
     done >&9
+    ((${#end_of[@]} == 0)) || dmesg 2>/dev/null | grep wireguard: | tail -n 25 >&9 || true
 }
 
 # True for our own daemon: guards what other implementations do not promise.
 is_rvpn() { [[ ${1##*/} == rvpn ]]; }
+is_driver() { [[ $1 == kernel ]]; }
 
 # Fails unless $2 equals $3. $1 says what it is.
 expect() { [[ $2 == "$3" ]] || fail "$1: expected '$3', found '$2'"; }
@@ -176,7 +183,7 @@ now_ms() { local t; read -r t _ </proc/uptime; echo $((10#${t/./} * 10)); }
 # Waits until a command succeeds: within SECONDS WHAT COMMAND...
 within() {
     local deadline what=$2
-    deadline=$(($(now_ms) + $1 * 1000))
+    deadline=$(($(now_ms) + $1 * 1000 * PATIENCE))
     shift 2
     until "$@" >/dev/null 2>&1; do
         (($(now_ms) < deadline)) || fail "not in time: $what"
@@ -204,8 +211,13 @@ refuse() {
 declare -A pid_of program_of
 start_daemon() {
     local name=$1 program=${2:-$IMPL}
+    if is_driver "$program"; then
+        program_of[$name]=$program
+        add_driver_device "$name" "${3:-}"
+        return
+    fi
     local arguments=(-f "$name")
-    [[ ${program##*/} != boringtun-cli ]] || arguments=(--foreground --disable-drop-privileges --verbosity info "$name")
+    [[ ${program##*/} != @(boringtun-cli|gotatun) ]] || arguments=(--foreground --disable-drop-privileges --verbosity info "$name")
     LOG_LEVEL=verbose exec_in "${3:-}" "$program" "${arguments[@]}" >"$world/$name.log" 2>&1 9>&- </dev/null &
     pid_of[$name]=$! program_of[$name]=$program
     within 5 "the socket of $name answers" answers "$name"
@@ -221,6 +233,25 @@ answers() {
 
 # Process $1 is gone within a second. $2 says why it should be.
 ends_within_a_second() { within 1 "process $1 ends after $2" eval "! alive $1"; }
+
+# A device of the kernel's driver stands for a daemon. Its UDP sockets stay in the namespace where it was made, too, but it
+# is configured in the one where it lives: `move` and `wg` see to that.
+declare -A end_of=()
+add_driver_device() {
+    exec_in_shell "$2" ip link add "$1" type wireguard 2>/dev/null || skip "no driver here: ip link add type wireguard"
+    [[ -z $2 ]] || end_of[$1]=$2
+}
+
+exec_in_shell() { (exec_in "$@"); }
+
+# Moves a device to an end: move IFNAME NAMESPACE
+move() {
+    ip link set "$1" netns "$2"
+    ! is_driver "${program_of[$1]}" || end_of[$1]=$2
+}
+
+# `wg`, where its device can be seen.
+wg() { exec_in_shell "${end_of[${2:-none}]:-}" wg "$@"; }
 
 socket_of() { echo "/run/wireguard/$1.sock"; }
 
@@ -254,8 +285,8 @@ build_tunnel() {
     make_keys
     start_daemon wg1 "$IMPL"
     start_daemon wg2 "$PEER"
-    ip link set wg1 netns e1
-    ip link set wg2 netns e2
+    move wg1 e1
+    move wg2 e2
     configure_pair
     up e1 wg1 1
     up e2 wg2 2
@@ -272,7 +303,7 @@ received_by() { wg show "$1" transfer | awk -v key="$2" '$1 == key { print $2 }'
 sent_by() { wg show "$1" transfer | awk -v key="$2" '$1 == key { print $3 }'; }
 
 # One ping in a second, handshake included: reaches n1 192.168.241.2
-reaches() { "$1" ping -n -q -c 1 -W 1 "$2" >/dev/null || fail "no answer within a second: $1 ping $2"; }
+reaches() { "$1" ping -n -q -c 1 -W "$PATIENCE" "$2" >/dev/null || fail "no answer within a second: $1 ping $2"; }
 
 # Both families, both ways.
 reaches_all() {
@@ -316,6 +347,24 @@ stream() {
         fail "iperf3 to $address $*: $(tail -n 2 "$world/iperf3.log")"
     wait "$server_pid" || true
     awk '/receiver/ { for (i = 2; i <= NF; i++) if ($i == "Mbits/sec") print $(i - 1) }' "$world/iperf3.log"
+}
+
+# A file of SIZE bytes over TCP or UDP (`4` or `6` says the family), compared by checksum at the other end:
+# transfer TCP4|TCP6|UDP4|UDP6 SERVER_NS CLIENT_NS ADDRESS SIZE. UDP is for what the buffer of a socket can hold: 100,000 bytes.
+transfer() {
+    local kind=$1 server=$2 client=$3 address=$4 size=$5 sent=$world/sent received=$world/received from=$1-LISTEN ss=-Htln
+    [[ $kind == TCP* ]] || from=$kind-RECV ss=-Huln
+    [[ $address != *:* ]] || address="[$address]"
+    head -c "$size" /dev/urandom >"$sent"
+    : >"$received"
+    exec_in "e${server#n}" timeout $((30 * PATIENCE)) socat -u "$from:5002" "OPEN:$received,append" 9>&- </dev/null &
+    local receiver=$!
+    within 3 "a receiver listens" eval "[[ -n \$($server ss $ss 'sport = :5002') ]]"
+    "$client" timeout $((30 * PATIENCE)) socat -u -b 1000 "OPEN:$sent" "$kind:$address:5002" || fail "$kind to $address: could not send"
+    within 10 "$kind to $address: all $size bytes arrive" eval "((\$(stat -c %s '$received') == $size))"
+    kill "$receiver" 2>/dev/null || true
+    wait "$receiver" 2>/dev/null || true
+    expect "checksum of $size bytes by $kind to $address" "$(sha256sum <"$received")" "$(sha256sum <"$sent")"
 }
 
 listens() { [[ -n $("$1" ss -Htln "sport = :$2") ]]; }

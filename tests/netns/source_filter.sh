@@ -6,10 +6,10 @@ isolate "$@"
 build_tunnel
 reaches_all
 
-# Runs a UDP listener at end 1, sends one datagram from end 2, true if it arrived within a second.
+# Runs a UDP listener at end 1, sends one datagram from end 2, true if it arrived within a second (PATIENCE).
 datagram_arrives() {
     rm -f "$world/datagram"
-    n1 timeout 1 socat -u UDP4-RECV:1111 "CREATE:$world/datagram" 9>&- &
+    n1 timeout "$PATIENCE" socat -u UDP4-RECV:1111 "CREATE:$world/datagram" 9>&- &
     local listener=$!
     within 2 "the listener is there" eval '[[ -n $(n1 ss -Hlun "sport = :1111") ]]'
     n2 socat -u - UDP4-SENDTO:192.168.241.1:1111 <<<"X"

@@ -12,7 +12,7 @@ up e1 wg1 1
 up e2 wg2 2
 
 # wireguard-go keeps the dead address until the next handshake.
-if is_rvpn "$IMPL"; then
+if is_rvpn "$IMPL" || is_driver "$IMPL"; then
     step "not overly sticky: the source address is removed, another remains"
     endpoint wg1 "$pub2" 10.0.0.2:2
     reaches n1 192.168.241.2

@@ -86,7 +86,7 @@ impl Node {
         if any {
             self.check_endpoints();
         }
-        if !self.host.ready().udp {
+        if !self.host.ready().udp.any() {
             self.heard.clear();
         }
         self.check_bounds();
