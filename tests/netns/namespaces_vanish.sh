@@ -93,6 +93,7 @@ for signal in TERM KILL; do
         gone 1 "after its daemon"
         ended_well wg2 "deletion of its interface's namespace"
     else
+        wait "${pid_of[wg1]}" 2>/dev/null || true
         gone 1 "after its daemon"
         ends_within_a_second "${pid_of[wg2]}" "deletion of its interface's namespace"
         rm -f "$(socket_of wg1)"

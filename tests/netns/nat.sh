@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Behind NAT a persistent keepalive keeps the way open; marked, bound and translated packets go where they should.
 #
-# The kernel's test expects the ICMP error of a removed peer from the router's own address. What comes in by a TUN device
-# has the source its writer gave it; that an error arrives at the host behind NAT, with what it is about, is what counts.
+# The kernel's test expects the ICMP error of a removed peer from the router's own address. A daemon's comes in the
+# name of the destination: with the router's own it would be discarded as it comes in. That it arrives is what counts.
 . "$(dirname "$0")/lib.sh"
 isolate "$@"
 
