@@ -9,11 +9,12 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
+SOAK_TARGET := $(or $(CARGO_TARGET_DIR),target)/soak
 PURE := --no-default-features --features pure-rust
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/rvpn
 NEEDS := scripts/needs
 
-.PHONY: help run test check netns bench bench-quick callgrind install uninstall build fmt clippy unit docs deny aead dudect
+.PHONY: help run test check netns bench bench-quick callgrind soak install uninstall build fmt clippy unit docs deny aead dudect
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -49,6 +50,14 @@ bench-quick: examples build ## the figures of every day, in three minutes
 bench-flood: examples build ## what a flood of initiations costs established peers; docs/reliability.md
 	@$(NEEDS) test
 	@tests/bench/flood.py --docs $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(IMPLS),--impls $(IMPLS))
+
+soak: ## an hour at line rate, new keys every six seconds, trouble every minute: MINUTES=60
+	@$(NEEDS) soak
+	@tests/soak/test_losses.py 2>&1 | tail -n 1
+	CARGO_TARGET_DIR=$(SOAK_TARGET) RUSTFLAGS="$${RUSTFLAGS:-} --cfg fast_timers" \
+		$(CARGO) build --quiet --release --locked --bin rvpn
+	@IMPL=$(abspath $(SOAK_TARGET))/release/rvpn tests/soak/soak.py --minutes $(or $(MINUTES),60) \
+		--samples $(abspath $(SOAK_TARGET))/samples.csv $(if $(DOCS),--docs docs/reliability.md)
 
 callgrind: examples ## instructions per packet against their budget; RECORD=1 makes this the budget
 	@$(NEEDS) callgrind

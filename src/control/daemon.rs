@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use super::background::{self, Parent};
 use super::environment::{AEAD_LIBRARY, Environment};
 use super::error::Error;
-use super::host::Host;
+use super::host::{Device, Host};
 use super::interface::InterfaceName;
 use super::outcome::{End, Ends};
 use super::server::{self, Configurable};
@@ -126,8 +126,7 @@ pub fn run_device(
     let interface = &options.interface;
     let (ends, ended) = Ends::new();
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
-    let configurable: Arc<dyn Configurable> = Arc::clone(&device) as _;
-    let ended = ConfigurationThread::start(listener, &file, configurable, &ends).map(|server| {
+    let ended = ConfigurationThread::start(listener, &file, Arc::clone(&device), &ends).map(|server| {
         tracing::debug!("{interface}: device started");
         on_ready();
         (server, ended.recv().expect("this function holds a sender"))
@@ -138,6 +137,7 @@ pub fn run_device(
         end
     });
     device.stop();
+    tracing::debug!("{interface}: left: {}", device.objects());
     let interface = interface.to_string();
     match end? {
         End::Signal(name) => tracing::debug!("{interface}: {name}, shutting down"),
@@ -163,12 +163,7 @@ struct ConfigurationThread {
 
 impl ConfigurationThread {
     /// Starts the thread; from here on, connections are served and signals are caught.
-    fn start(
-        listener: UnixListener,
-        file: &SocketFile,
-        device: Arc<dyn Configurable>,
-        ends: &Ends,
-    ) -> Result<Self, Error> {
+    fn start(listener: UnixListener, file: &SocketFile, device: Arc<dyn Device>, ends: &Ends) -> Result<Self, Error> {
         let start = |source| Error::Start { action: "start the configuration server", source };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
         let context = runtime.enter();
@@ -177,9 +172,9 @@ impl ConfigurationThread {
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
         drop(context);
-        let worker = Worker::start(device, ends).map_err(start)?;
+        let worker = Worker::start(Arc::clone(&device) as Arc<dyn Configurable>, ends).map_err(start)?;
         let (stop, stopped) = oneshot::channel();
-        let all = All { listener, worker, signals, watch, ends: ends.clone() };
+        let all = All { listener, worker, device, signals, watch, ends: ends.clone() };
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }
@@ -195,6 +190,7 @@ impl ConfigurationThread {
 struct All {
     listener: tokio::net::UnixListener,
     worker: Worker,
+    device: Arc<dyn Device>,
     signals: Signals,
     watch: SocketWatch,
     ends: Ends,
@@ -208,7 +204,7 @@ impl All {
                 tokio::select! {
                     error = server::serve(&self.listener, &self.worker) => End::AcceptFailed(error),
                     result = self.watch.removed() => result.map_or_else(End::AcceptFailed, |()| End::SocketRemoved),
-                    name = self.signals.end() => End::Signal(name),
+                    name = self.signals.end(&*self.device) => End::Signal(name),
                 }
             };
             tokio::select! {
@@ -219,7 +215,8 @@ impl All {
     }
 }
 
-/// The signals that mean something. SIGHUP and SIGUSR1 do nothing yet, but must not kill, which is their default.
+/// The signals that mean something. SIGUSR1 has the device's objects logged. SIGHUP does nothing yet, but must not kill,
+/// which is its default.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -238,13 +235,13 @@ impl Signals {
     }
 
     /// Waits for a signal that ends the device; returns its name.
-    async fn end(&mut self) -> &'static str {
+    async fn end(&mut self, device: &dyn Device) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.hangup.recv() => tracing::debug!("SIGHUP is reserved and does nothing"),
-                _ = self.user1.recv() => tracing::debug!("SIGUSR1 is reserved and does nothing"),
+                _ = self.user1.recv() => tracing::debug!("holds: {}", device.objects()),
             }
         }
     }

@@ -20,14 +20,25 @@ pub struct Environment {
     pub foreground: bool,
     /// `RVPN_WORKERS`: how many threads carry packets; `None`: as many as there are cores.
     pub workers: Option<usize>,
-    /// `RVPN_OFFLOAD=auto|off`: whether segmentation and checksums are left to the kernel where it can.
-    pub offload: bool,
+    /// `RVPN_OFFLOAD=auto|unequal|off`: what of segmentation and checksums is left to the kernel.
+    pub offload: Offload,
     /// `RVPN_AEAD=auto|avx512|aws-lc`: how packets are sealed (`pure-rust` in place of `aws-lc` in a build with that).
     pub aead: aead::Choice,
     /// `RVPN_RUN_DIR`: where sockets lie, for tests; `wg` looks only where they lie otherwise.
     pub run_dir: Option<PathBuf>,
     /// [`HANDOVER`]: this is the process in the background, and its standard input is the one that started it.
     pub handover: bool,
+}
+
+/// What of segmentation and checksums is left to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offload {
+    /// All that it has and does right.
+    Auto,
+    /// All but trains of UDP datagrams of one length, which some kernels spoil (see `platform::linux::udp_offload`).
+    Unequal,
+    /// Nothing.
+    Off,
 }
 
 /// Set by this program for the process it starts in the background; nobody else has a use for it.
@@ -55,7 +66,7 @@ impl Environment {
             uapi_fd: fd("WG_UAPI_FD")?,
             foreground: var(FOREGROUND).is_some_and(|value| value == "1"),
             workers: var("RVPN_WORKERS").map(workers).transpose()?,
-            offload: var("RVPN_OFFLOAD").map_or(Ok(true), offload)?,
+            offload: var("RVPN_OFFLOAD").map_or(Ok(Offload::Auto), offload)?,
             aead: var(AEAD).map_or(Ok(aead::Choice::Auto), aead_choice)?,
             run_dir: var(RUN_DIR).map(PathBuf::from),
             handover: var(HANDOVER).is_some(),
@@ -71,7 +82,7 @@ impl Default for Environment {
             uapi_fd: None,
             foreground: false,
             workers: None,
-            offload: true,
+            offload: Offload::Auto,
             aead: aead::Choice::Auto,
             run_dir: None,
             handover: false,
@@ -87,11 +98,13 @@ fn workers(value: OsString) -> Result<usize, Error> {
 
 const MAX_WORKERS: usize = 1024;
 
-fn offload(value: OsString) -> Result<bool, Error> {
+fn offload(value: OsString) -> Result<Offload, Error> {
+    let expected = "expected `auto`, `unequal` or `off`";
     match value.to_str() {
-        Some("auto") => Ok(true),
-        Some("off") => Ok(false),
-        _ => Err(Error::Environment { variable: "RVPN_OFFLOAD", value, expected: "expected `auto` or `off`" }),
+        Some("auto") => Ok(Offload::Auto),
+        Some("unequal") => Ok(Offload::Unequal),
+        Some("off") => Ok(Offload::Off),
+        _ => Err(Error::Environment { variable: "RVPN_OFFLOAD", value, expected }),
     }
 }
 
@@ -138,12 +151,13 @@ mod tests {
     #[test]
     fn workers_and_offloads_are_told_apart_from_nonsense() {
         let environment = read(&[("RVPN_WORKERS", "8"), ("RVPN_OFFLOAD", "off")]).expect("valid");
-        assert_eq!((environment.workers, environment.offload), (Some(8), false));
-        assert!(read(&[("RVPN_OFFLOAD", "auto")]).expect("valid").offload);
+        assert_eq!((environment.workers, environment.offload), (Some(8), Offload::Off));
+        assert_eq!(read(&[("RVPN_OFFLOAD", "auto")]).expect("valid").offload, Offload::Auto);
+        assert_eq!(read(&[("RVPN_OFFLOAD", "unequal")]).expect("valid").offload, Offload::Unequal);
         for workers in ["0", "1025", "-1", "all"] {
             assert!(read(&[("RVPN_WORKERS", workers)]).is_err_and(|error| error.contains(workers)));
         }
-        assert!(read(&[("RVPN_OFFLOAD", "on")]).is_err_and(|error| error.contains("`auto` or `off`")));
+        assert!(read(&[("RVPN_OFFLOAD", "on")]).is_err_and(|error| error.contains("`auto`, `unequal` or `off`")));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::error::Error;
 use super::interface::InterfaceName;
 use super::outcome::Ends;
 use super::server::Configurable;
+use crate::dataplane::objects::Objects;
 
 mod linux;
 
@@ -32,6 +33,9 @@ pub trait Host {
 
 /// A running device.
 pub trait Device: Configurable {
+    /// Counts what the device holds.
+    fn objects(&self) -> Objects;
+
     /// Stops all threads, closes TUN and sockets, and wipes keys. Returns when that is done.
     fn stop(&self);
 }

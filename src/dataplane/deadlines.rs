@@ -48,6 +48,11 @@ impl Deadlines {
         lock(&self.heap).peek().map(|Reverse(entry)| entry.deadline)
     }
 
+    /// Returns the number of entries, outdated ones included.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.heap).len()
+    }
+
     fn pop_due(&self, now: Instant) -> Option<Entry> {
         let mut heap = lock(&self.heap);
         let due = heap.peek().is_some_and(|Reverse(entry)| entry.deadline <= now);

@@ -15,6 +15,7 @@ use std::sync::{Arc, RwLock};
 
 use rand::rngs::StdRng;
 
+use super::census::Keypairs;
 use super::configure::Settings;
 use super::deadlines::Deadlines;
 use super::handshakes::{HandshakeQueue, LocalIdentity};
@@ -49,6 +50,7 @@ pub struct Device {
     pub(super) peers: Arc<PeerTable>,
     pub(super) routes: RwLock<Routes>,
     pub(super) indices: RwLock<IndexTable<IndexEntry>>,
+    pub(super) keypairs: Keypairs,
     /// `None` while the interface is down.
     pub(super) udp: RwLock<Option<Arc<dyn Udp>>>,
     pub(super) mtu: AtomicUsize,
@@ -84,6 +86,7 @@ impl Device {
             peers: Arc::new(PeerTable::default()),
             routes: RwLock::new(Routes::new()),
             indices: RwLock::new(IndexTable::new()),
+            keypairs: Keypairs::default(),
             udp: RwLock::new(None),
             mtu: AtomicUsize::new(DEFAULT_MTU),
             offloads,
@@ -162,10 +165,14 @@ impl Device {
                 Output::PurgeStaged => self.stats.dropped(Drop::Staged, state.staged.take().len()),
                 Output::Publish(keypair) => {
                     let index = keypair.local;
+                    self.keypairs.published();
                     write(&self.indices).replace(index, IndexEntry::Keypair(peer.clone(), keypair));
                 }
                 Output::Release(index) => {
-                    write(&self.indices).remove(index);
+                    let entry = write(&self.indices).remove(index);
+                    if let Some(IndexEntry::Keypair(_, keypair)) = entry {
+                        self.keypairs.released(&keypair);
+                    }
                 }
                 Output::HandshakeComplete => context.events.push(Event::HandshakeComplete),
                 Output::HandshakeGaveUp => context.events.push(Event::HandshakeGaveUp),

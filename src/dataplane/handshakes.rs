@@ -111,6 +111,12 @@ impl HandshakeQueue {
         }
     }
 
+    /// Returns how many messages and requests wait.
+    pub(super) fn len(&self) -> usize {
+        let lanes = lock(&self.lanes);
+        lanes.incoming.len() + lanes.asked.len()
+    }
+
     /// Takes the next work. Our own initiations come first: they are few, and a flood must not keep us from renewing.
     pub(super) fn try_next(&self) -> Option<Work> {
         lock(&self.lanes).next()

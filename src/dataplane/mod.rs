@@ -6,6 +6,7 @@
 //! Not here: the rules of the protocol (see `proto`), system calls (see `platform`).
 
 mod budget;
+pub mod census;
 pub mod checksum;
 pub mod configure;
 mod deadlines;
@@ -14,6 +15,7 @@ pub mod gro;
 pub mod gso;
 mod handshakes;
 pub mod io;
+pub mod objects;
 pub mod offload;
 pub mod packet;
 mod peer;

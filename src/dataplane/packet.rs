@@ -150,6 +150,11 @@ impl UdpBatch {
         pool.take(MAX_UDP_BATCH, &mut self.free);
     }
 
+    /// Gives the free buffers back to `pool`: the batch is used no more.
+    pub fn give_back(&mut self, pool: &Pool) {
+        pool.put(self.free.drain(..));
+    }
+
     /// Returns the free buffers, to be filled from the end of the slice backwards by [`UdpBatch::push`].
     pub fn free(&mut self) -> &mut [Buffer] {
         &mut self.free
@@ -230,10 +235,22 @@ impl Pool {
         }
     }
 
+    /// Returns how many buffers are out of the pool.
+    pub fn lent(&self) -> usize {
+        let stock = self.stock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        stock.made - stock.idle.len()
+    }
+
     /// Takes the buffers of `from` back.
     pub fn put(&self, from: impl IntoIterator<Item = Buffer>) {
         let mut stock = self.stock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         stock.idle.extend(from);
+    }
+
+    /// Returns how many buffers were made, and how many of them nobody uses.
+    pub fn count(&self) -> (usize, usize) {
+        let stock = self.stock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (stock.made, stock.idle.len())
     }
 }
 
@@ -251,8 +268,9 @@ mod tests {
         let pool = Pool::new(3);
         let mut buffers = Vec::new();
         pool.take(8, &mut buffers);
-        assert_eq!(buffers.len(), 3);
+        assert_eq!((buffers.len(), pool.lent()), (3, 3));
         pool.put(buffers.drain(..2));
+        assert_eq!(pool.lent(), 1);
         pool.take(8, &mut buffers);
         assert_eq!(buffers.len(), 3);
     }

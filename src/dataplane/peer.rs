@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 
+use super::census::Counted;
 use super::queue::OrderedQueue;
 use super::receive::Inbound;
 use super::send::Outbound;
@@ -29,6 +30,7 @@ pub(super) struct Peer {
     state: Mutex<PeerState>,
     pub(super) outbound: OrderedQueue<Outbound>,
     pub(super) inbound: OrderedQueue<Inbound>,
+    _counted: Counted,
 }
 
 /// What changes about a peer.
@@ -43,7 +45,12 @@ pub(super) struct PeerState {
 
 impl Peer {
     /// Makes a peer that is down.
-    pub(super) fn new(id: PeerId, public_key: PublicKey, static_static: Option<SharedSecret>) -> Self {
+    pub(super) fn new(
+        id: PeerId,
+        public_key: PublicKey,
+        static_static: Option<SharedSecret>,
+        counted: Counted,
+    ) -> Self {
         let state = PeerState {
             core: Core::new(public_key, static_static),
             staged: Staged::default(),
@@ -56,6 +63,7 @@ impl Peer {
             state: Mutex::new(state),
             outbound: OrderedQueue::new(MAX_QUEUED_BATCHES),
             inbound: OrderedQueue::new(MAX_QUEUED_BATCHES),
+            _counted: counted,
         }
     }
 

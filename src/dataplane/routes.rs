@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::census::Tally;
 use super::peer::{Peer, PeerId};
 use crate::proto::allowedips::{AllowedIps, Prefix};
 use crate::proto::keys::{PublicKey, SharedSecret};
@@ -17,6 +18,7 @@ pub(super) struct Routes {
     allowed_ips: AllowedIps<PeerId>,
     slots: Vec<Option<Slot>>,
     free: Vec<PeerId>,
+    tally: Tally,
 }
 
 struct Slot {
@@ -27,7 +29,7 @@ struct Slot {
 
 impl Routes {
     pub(super) fn new() -> Self {
-        Self { allowed_ips: AllowedIps::new(), slots: Vec::new(), free: Vec::new() }
+        Self { allowed_ips: AllowedIps::new(), slots: Vec::new(), free: Vec::new(), tally: Tally::default() }
     }
 
     /// Returns the peer whose allowed IPs contain `address` most specifically.
@@ -38,6 +40,16 @@ impl Routes {
     /// Returns the peer in a slot.
     pub(super) fn peer(&self, id: PeerId) -> Option<&Arc<Peer>> {
         self.slots.get(id.0 as usize)?.as_ref().map(|slot| &slot.peer)
+    }
+
+    /// Returns the number of prefixes that have an owner.
+    pub(super) fn len(&self) -> usize {
+        self.allowed_ips.len()
+    }
+
+    /// Returns how many peers were ever made, and how many of them are alive.
+    pub(super) fn peers_made_and_alive(&self) -> (u64, u64) {
+        self.tally.made_and_alive()
     }
 
     /// Returns the prefixes of a peer in order.
@@ -51,7 +63,7 @@ impl Routes {
             self.slots.push(None);
             PeerId(self.slots.len() as u32 - 1)
         });
-        let peer = Arc::new(Peer::new(id, public_key, static_static));
+        let peer = Arc::new(Peer::new(id, public_key, static_static, self.tally.count()));
         self.slots[id.0 as usize] = Some(Slot { peer: peer.clone(), prefixes: Vec::new() });
         peer
     }

@@ -308,23 +308,25 @@ impl Inline {
 
 fn packet_loop(device: &Device, stopping: &AtomicBool, share: Share) -> Option<End> {
     let mut way = PacketWay { share, ..PacketWay::new(device) };
-    loop {
+    let end = loop {
         let ready = device.platform.poller.wait();
         if stopping.load(Ordering::Acquire) {
-            return None;
+            break None;
         }
         match ready {
             Ok(ready) => {
                 if let Err(end) = way.step(device, ready) {
-                    return Some(end);
+                    break Some(end);
                 }
             }
             Err(error) => {
                 tracing::error!("Waiting for packets failed: {error}");
-                return Some(End::ThreadFailed("packets".to_owned()));
+                break Some(End::ThreadFailed("packets".to_owned()));
             }
         }
-    }
+    };
+    way.udp.give_back(&device.pool);
+    end
 }
 
 fn worker_loop(device: &Device, _stopping: &AtomicBool) -> Option<End> {

@@ -69,6 +69,11 @@ impl<T> IndexTable<T> {
         self.entries.get(&index)
     }
 
+    /// Returns the live entries, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = &T> {
+        self.entries.values()
+    }
+
     /// Returns the number of live entries.
     pub fn len(&self) -> usize {
         self.entries.len()

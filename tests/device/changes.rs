@@ -308,3 +308,39 @@ fn a_port_that_was_taken_when_the_interface_went_up_is_mended_by_naming_one() {
         assert_eq!(node.device.snapshot().listen_port, port);
     }
 }
+
+#[test]
+fn nothing_that_was_made_outlives_its_use() {
+    let world = World::new(4);
+    for round in 0..20_u64 {
+        under_load(&world, || {
+            let node = &world.nodes[0];
+            match round % 4 {
+                0 => config::remove_peers(&node.device),
+                1 => config::down(&node.device),
+                2 => config::apply(&node.device, Change { private_key: Some(None), ..Change::default() }),
+                _ => {}
+            }
+            config::set_up(&node.device, &node.keys, node.outer.port());
+            config::add_peer(
+                &node.device,
+                world.nodes[1].keys.public,
+                Some(world.nodes[1].outer),
+                &world.nodes[1].inner,
+            );
+            config::up(&node.device);
+            world.clock.advance(Duration::from_millis(200));
+        });
+        works_again(&world);
+    }
+    for node in &world.nodes {
+        let running = node.device.census();
+        assert!(running.keypairs_alive > 0 && running.indices > 0 && !running.is_balanced(), "{running}");
+        node.stop();
+        config::down(&node.device);
+        let census = node.device.census();
+        assert!(census.is_balanced(), "{census}");
+        assert!(census.keypairs_made > 5 && census.buffers_made > 0, "{census}");
+    }
+    assert_eq!(world.nodes[0].device.census().peers_made, 6);
+}

@@ -1,12 +1,15 @@
 //! Packets go through: whole, in order, merged where they may be.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rvpn::dataplane::offload::Segmentation;
+use rvpn::dataplane::stats::Drop;
 use rvpn::platform::fake::{Train, Written};
 
-use crate::packets::{numbers, payloads};
+use crate::config;
+use crate::packets::{Flow, numbers, payloads};
 use crate::world::{Log, World};
 
 #[test]
@@ -220,4 +223,25 @@ fn ecn_is_carried_over_the_tunnel() {
 fn a_local_sender_learns_that_no_peer_carries_its_packet() {
     let world = World::new(1);
     world.drain_tun(0);
+}
+
+/// A datagram out of our own port may be carried to another peer, or elsewhere by the same one: a tunnel in a tunnel.
+#[test]
+fn a_datagram_of_ours_to_the_peer_that_would_carry_it_is_dropped_and_other_nesting_is_carried() {
+    for world in [World::new(1), World::over_ipv6(1)] {
+        let [node, other] = &world.nodes;
+        config::add_peer(&node.device, other.keys.public, None, &[other.outer.ip()]);
+        config::add_peer(&other.device, node.keys.public, None, &[node.outer.ip()]);
+        world.shake();
+        let numbered = |src_port, dst: SocketAddr, number| {
+            let flow = Flow { src: node.outer.ip(), dst: dst.ip(), src_port, dst_port: dst.port() };
+            node.tun().inject(&flow.numbered(number, 100));
+        };
+        let elsewhere = SocketAddr::new(other.outer.ip(), other.outer.port() + 1);
+        numbered(node.outer.port(), other.outer, 1);
+        numbered(node.outer.port(), elsewhere, 2);
+        numbered(node.outer.port() + 1, other.outer, 3);
+        assert_eq!(other.receive(2), [2, 3]);
+        assert_eq!(node.device.stats().drops(Drop::RoutingLoop), 1);
+    }
 }

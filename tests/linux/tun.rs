@@ -11,6 +11,7 @@ use rvpn::dataplane::packet::TunBatch;
 use rvpn::platform::linux::poller::LinuxPoller;
 use rvpn::platform::linux::tun::{LinuxTun, TunError, TunOptions};
 use rvpn::platform::linux::udp::LinuxNetwork;
+use rvpn::platform::linux::udp_offload::Trains;
 use rvpn::proto::endpoint::Endpoint;
 
 use crate::support::{Namespace, fold, ipv4, read_until, stand_in, sum, tcp_checksum, with_checksum};
@@ -91,7 +92,7 @@ fn a_train_of_datagrams_comes_out_as_one_packet() {
     }
     let stand_in = stand_in();
     let poller = Arc::new(LinuxPoller::new(stand_in.as_fd()).unwrap());
-    let udp = LinuxNetwork::new(poller, true).unwrap().bind(0, 0).unwrap();
+    let udp = LinuxNetwork::new(poller, Trains::Any).unwrap().bind(0, 0).unwrap();
     let to = Endpoint::configured("10.77.0.2:9".parse().unwrap());
     udp.send(&[Transmit { to, ds: 0, bytes: &[1; 3 * 1000 + 1], segment_len: 1000 }]).1.unwrap();
     let packet = read_until(&tun, |packet| packet[9] == 17);
@@ -106,7 +107,7 @@ fn a_segment_longer_than_the_mtu_refuses_the_train_and_not_the_datagrams() {
     let _tun = namespace.tun(TunOptions::default());
     let stand_in = stand_in();
     let poller = Arc::new(LinuxPoller::new(stand_in.as_fd()).unwrap());
-    let udp = LinuxNetwork::new(poller, true).unwrap().bind(0, 0).unwrap();
+    let udp = LinuxNetwork::new(poller, Trains::Any).unwrap().bind(0, 0).unwrap();
     if udp.max_segments() == 1 {
         return println!("skipped: this kernel has no UDP_SEGMENT");
     }

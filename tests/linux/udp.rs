@@ -10,6 +10,7 @@ use rvpn::dataplane::io::{Families, Network, Poller, Transmit, Udp};
 use rvpn::dataplane::packet::{Pool, UdpBatch};
 use rvpn::platform::linux::poller::LinuxPoller;
 use rvpn::platform::linux::udp::LinuxNetwork;
+use rvpn::platform::linux::udp_offload::Trains;
 use rvpn::proto::endpoint::{Endpoint, Source};
 
 use crate::support::{Namespace, await_readable, stand_in};
@@ -364,12 +365,12 @@ impl Host {
     fn new() -> Self {
         let stand_in = stand_in();
         let poller = Arc::new(LinuxPoller::new(stand_in.as_fd()).unwrap());
-        let udp = LinuxNetwork::new(Arc::clone(&poller), true).unwrap().bind(0, 0).unwrap();
+        let udp = LinuxNetwork::new(Arc::clone(&poller), Trains::Any).unwrap().bind(0, 0).unwrap();
         Self { udp, poller, pool: Pool::new(64), _stand_in: stand_in }
     }
 
     fn network() -> LinuxNetwork {
-        LinuxNetwork::new(Arc::new(LinuxPoller::new(stand_in().as_fd()).unwrap()), true).unwrap()
+        LinuxNetwork::new(Arc::new(LinuxPoller::new(stand_in().as_fd()).unwrap()), Trains::Any).unwrap()
     }
 
     fn address(&self, ip: &str) -> SocketAddr {

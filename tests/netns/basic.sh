@@ -27,10 +27,10 @@ for outside in IPv4 IPv6; do
     for size in 0 1 15 16 17 1371 1372 1392; do
         n1 ping -n -q -c 1 -W 1 -s "$size" 192.168.241.2 >/dev/null || fail "no answer to a ping of $size bytes"
     done
-    step "TCP with IPv4 inside: $(stream n2 n1 192.168.241.2 1) Mbit/s"
-    step "TCP with IPv6 inside, other way: $(stream n1 n2 fd00::1 1) Mbit/s"
-    step "UDP at unlimited rate, IPv4 inside: $(stream n2 n1 192.168.241.2 1 -u -b 0 -l 1300) Mbit/s"
-    step "UDP at unlimited rate, IPv6 inside: $(stream n1 n2 fd00::1 1 -u -b 0 -l 1300) Mbit/s"
+    moves "TCP with IPv4 inside" n2 n1 192.168.241.2 1
+    moves "TCP with IPv6 inside, other way" n1 n2 fd00::1 1
+    moves "UDP at unlimited rate, IPv4 inside" n2 n1 192.168.241.2 1 -u -b 0 -l 1300
+    moves "UDP at unlimited rate, IPv6 inside" n1 n2 fd00::1 1 -u -b 0 -l 1300
     step "still reachable after the flood"
     reaches_all
 done

@@ -40,8 +40,8 @@ short_interop() {
             step "${first##*/} begins, ${second##*/} answers, outside over $outside, with a pre-shared key"
             tunnel_between "wg1$round" "$first" "wg2$round" "$second" "101$round" "202$round" "$outside"
             reaches_all
-            step "  TCP there: $(stream n2 n1 192.168.241.2 1) Mbit/s"
-            step "  TCP back:  $(stream n1 n2 fd00::1 1) Mbit/s"
+            moves "  TCP there" n2 n1 192.168.241.2 1
+            moves "  TCP back" n1 n2 fd00::1 1
             reaches_all
             take_down "wg1$round" "wg2$round"
         done

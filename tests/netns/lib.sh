@@ -182,6 +182,12 @@ within() {
     done
 }
 
+# Lets seconds pass, for a case about time itself: that nothing happens within them, or that something is forgotten.
+seconds_pass() {
+    local until=$(($(now_ms) + $1 * 1000))
+    within $(($1 + 5)) "$1 seconds pass" eval "((\$(now_ms) >= $until))"
+}
+
 # Fails if a command succeeds. WHAT COMMAND...
 refuse() {
     local what=$1
@@ -311,6 +317,18 @@ stream() {
 }
 
 listens() { [[ -n $("$1" ss -Htln "sport = :$2") ]]; }
+
+# The same as a step of a case: moves WHAT SERVER_NS CLIENT_NS ADDRESS SECONDS [iperf3 options...]. Fails unless each
+# stream moved something. Within the words of another command, as in `step "$(stream ...)"`, a failure would pass unseen.
+moves() {
+    local what=$1 rates slowest total
+    shift
+    rates=$(stream "$@")
+    [[ -n $rates ]] || fail "$what: nothing was measured"
+    slowest=$(sort -g <<<"$rates" | head -n 1) total=$(tail -n 1 <<<"$rates")
+    awk -v slowest="$slowest" 'BEGIN { exit !(slowest > 0) }' || fail "$what: a stream moved nothing: ${rates//$'\n'/ }"
+    step "$what: $total Mbit/s"
+}
 
 # Numbered datagrams at a modest rate; prints: sent, received, then their median, 99th percentile and longest time in ms:
 # numbered RECEIVER_NS SENDER_NS ADDRESS RATE LENGTH SECONDS

@@ -51,3 +51,35 @@ ip2 route add 10.50.0.0/24 via 10.0.0.1
 endpoint wg2 "$pub1" 10.50.0.1:1
 reaches n2 192.168.241.1
 expect "endpoint after a ping" "$(endpoint_of wg2 "$pub1")" 10.50.0.1:1
+
+# wireguard-go keeps the source it once used.
+if is_rvpn "$IMPL"; then
+    step "when a better route by another interface comes up, its source is taken"
+    # A second cable, and an address of the other end that either leads to.
+    ip link add veth3 netns e1 type veth peer name veth4 netns e2
+    ip1 addr add 10.1.0.1/24 dev veth3
+    ip1 addr add fd00:bb::1/96 dev veth3 nodad
+    ip2 addr add 10.1.0.2/24 dev veth4
+    ip2 addr add fd00:bb::2/96 dev veth4 nodad
+    ip1 link set veth3 up
+    ip2 link set veth4 up
+    ip2 addr add 10.9.9.2/32 dev lo
+    ip2 addr add fd00:99::2/128 dev lo
+    on_the_cable n1 10.1.0.2 fd00:bb::2
+    ip1 route add 10.9.9.2 via 10.0.0.2 src 10.0.0.1 metric 100
+    ip1 -6 route add fd00:99::2 via fd00:aa::2 src fd00:aa::1 metric 100
+    for family in "10.9.9.2:2 10.0.0.1:1 10.1.0.1:1" "[fd00:99::2]:2 [fd00:aa::1]:1 [fd00:bb::1]:1"; do
+        read -r target first second <<<"$family"
+        endpoint wg1 "$pub2" "$target"
+        reaches n1 192.168.241.2
+        reaches n2 192.168.241.1
+        expect "endpoint by the first route" "$(endpoint_of wg2 "$pub1")" "$first"
+        if [[ $target == 10* ]]; then
+            ip1 route add 10.9.9.2 via 10.1.0.2 src 10.1.0.1 metric 50
+        else
+            ip1 -6 route add fd00:99::2 via fd00:bb::2 src fd00:bb::1 metric 50
+        fi
+        moved() { n1 ping -n -q -c 1 -W 1 192.168.241.2 && [[ $(endpoint_of wg2 "$pub1") == "$second" ]]; }
+        within 2 "the endpoint follows the route to $second" moved
+    done
+fi

@@ -26,8 +26,10 @@ reaches n1 192.168.242.2
 
 ours=() theirs=()
 for ((round = 1; round <= ROUNDS; round++)); do
-    ours+=("$(stream n2 n1 192.168.241.2 "$SECONDS_EACH")")
-    theirs+=("$(stream n2 n1 192.168.242.2 "$SECONDS_EACH")")
+    rate=$(stream n2 n1 192.168.241.2 "$SECONDS_EACH")
+    ours+=("$rate")
+    rate=$(stream n2 n1 192.168.242.2 "$SECONDS_EACH")
+    theirs+=("$rate")
     step "round $round: ${IMPL##*/} ${ours[-1]} Mbit/s, ${OTHER##*/} ${theirs[-1]} Mbit/s"
 done
 median() { printf '%s\n' "$@" | sort -n | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }

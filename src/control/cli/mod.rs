@@ -91,7 +91,7 @@ Environment of the daemon:
   WG_PROCESS_FOREGROUND=1         The same as --foreground
   WG_TUN_FD=N                     Use the TUN device that is open as file N instead of opening INTERFACE
   RVPN_WORKERS=N                  Let N threads carry packets; default: as many as there are cores
-  RVPN_OFFLOAD=auto|off           Leave segmentation to the kernel where it can do it; default: auto
+  RVPN_OFFLOAD=auto|unequal|off   Leave segmentation to the kernel where it can do it; default: auto
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
 
 Environment of the commands:

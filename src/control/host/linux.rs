@@ -14,23 +14,25 @@ use rvpn_uapi::{DeviceStatus, Errno, Set};
 
 use super::{Device, Host};
 use crate::control::apply;
-use crate::control::environment::Environment;
+use crate::control::environment::{Environment, Offload};
 use crate::control::error::Error;
 use crate::control::interface::InterfaceName;
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
 use crate::dataplane::device::Device as Tunnel;
+use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
 use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
 use crate::platform::linux::route_monitor::RouteMonitor;
 use crate::platform::linux::stop::Stop;
 use crate::platform::linux::tun::{LinuxTun, TunOptions};
+use crate::platform::linux::udp_offload::Trains;
 
 /// Linux.
 #[derive(Clone, Copy, Debug)]
 pub struct Linux {
-    offload: bool,
+    offload: Offload,
     workers: usize,
 }
 
@@ -41,8 +43,16 @@ impl Linux {
         Self { offload: environment.offload, workers: environment.workers.unwrap_or(cores) }
     }
 
+    fn trains(self) -> Trains {
+        match self.offload {
+            Offload::Auto => Trains::of_this_kernel(),
+            Offload::Unequal => Trains::Unequal,
+            Offload::Off => Trains::None,
+        }
+    }
+
     fn tun_options(self) -> TunOptions {
-        TunOptions { offload: self.offload, multi_queue: false }
+        TunOptions { offload: self.offload != Offload::Off, multi_queue: false }
     }
 }
 
@@ -78,7 +88,7 @@ impl Running {
     fn start(tun: Arc<LinuxTun>, options: Linux, ends: &Ends) -> io::Result<Self> {
         let link = LinkMonitor::new(Arc::clone(&tun))?;
         let routes = RouteMonitor::new()?;
-        let tunnel = Tunnel::new(linux::platform(tun, options.offload)?);
+        let tunnel = Tunnel::new(linux::platform(tun, options.trains())?);
 
         let mut parts = Parts { stops: vec![link.stopper(), routes.stopper()], ..Parts::default() };
         let reporter = ends.clone();
@@ -140,6 +150,10 @@ impl Configurable for Running {
 }
 
 impl Device for Running {
+    fn objects(&self) -> Objects {
+        self.tunnel.objects()
+    }
+
     fn stop(&self) {
         let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
         parts.stops.iter().for_each(|stop| stop.stop());
@@ -152,5 +166,6 @@ impl Device for Running {
         }
         // Erases the keys of all sessions.
         self.tunnel.down();
+        tracing::debug!("Objects at the end: {}", self.tunnel.census());
     }
 }

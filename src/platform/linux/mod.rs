@@ -35,19 +35,19 @@ pub mod stop;
 mod sys;
 pub mod tun;
 pub mod udp;
-mod udp_offload;
+pub mod udp_offload;
 mod vnet_header;
 
 pub use alarm::LinuxAlarm;
 pub use clock::LinuxClock;
 
-/// Puts the world of one device together: `tun`, and sockets in the network namespace of the calling thread.
+/// Puts the world of one device together: `tun`, and sockets that send `trains`, in the network namespace of the calling thread.
 ///
 /// # Errors
 /// The OS's, if there are too many open files or there is no netlink.
-pub fn platform(tun: Arc<tun::LinuxTun>, offload: bool) -> io::Result<Platform> {
+pub fn platform(tun: Arc<tun::LinuxTun>, trains: udp_offload::Trains) -> io::Result<Platform> {
     let poller = Arc::new(poller::LinuxPoller::new(tun.as_fd())?);
-    let network = udp::LinuxNetwork::new(Arc::clone(&poller), offload)?;
+    let network = udp::LinuxNetwork::new(Arc::clone(&poller), trains)?;
     Ok(Platform {
         tun,
         network: Arc::new(network),

@@ -24,7 +24,7 @@ use super::netlink::Netlink;
 use super::poller::LinuxPoller;
 use super::socket_name::SocketName;
 use super::sys::{self, Outgoing, Received};
-use super::udp_offload::{self, Bounds};
+use super::udp_offload::{self, Bounds, Trains};
 use crate::dataplane::io::{Families, Network, Transmit, Udp};
 use crate::dataplane::packet::{MAX_UDP_BATCH, UdpBatch};
 use crate::proto::endpoint::{Endpoint, Source};
@@ -35,24 +35,24 @@ use crate::proto::endpoint::{Endpoint, Source};
 /// One mutex around the routing socket, held for one question; no other lock is taken under it.
 pub struct LinuxNetwork {
     poller: Arc<LinuxPoller>,
-    offload: bool,
+    trains: Trains,
     routes: Mutex<Netlink>,
 }
 
 impl LinuxNetwork {
-    /// Makes sockets that wake `poller`, with segmentation and merging by the kernel if `offload`.
+    /// Makes sockets that wake `poller` and hand such `trains` to the kernel; with any, it also merges what arrives.
     ///
     /// # Errors
     /// The OS's, if there is no netlink.
-    pub fn new(poller: Arc<LinuxPoller>, offload: bool) -> io::Result<Self> {
-        Ok(Self { poller, offload, routes: Mutex::new(Netlink::open(0)?) })
+    pub fn new(poller: Arc<LinuxPoller>, trains: Trains) -> io::Result<Self> {
+        Ok(Self { poller, trains, routes: Mutex::new(Netlink::open(0)?) })
     }
 }
 
 impl Network for LinuxNetwork {
     /// Must be called from a thread in the namespace the sockets shall be in.
     fn bind(&self, port: u16, mark: u32) -> io::Result<Arc<dyn Udp>> {
-        let udp = LinuxUdp::bind(port, mark, self.offload)?;
+        let udp = LinuxUdp::bind(port, mark, self.trains)?;
         self.poller.add_socket(udp.v4.as_fd(), false)?;
         if let Some(v6) = &udp.v6 {
             self.poller.add_socket(v6.as_fd(), true)?;
@@ -72,7 +72,7 @@ struct LinuxUdp {
     v4: OwnedFd,
     v6: Option<OwnedFd>,
     port: u16,
-    max_segments: usize,
+    trains: Trains,
     /// The firewall mark, by which routes may be chosen. Relaxed: it orders nothing.
     mark: AtomicU32,
     /// Which family is received from first next time. Relaxed: a hint for fairness that orders nothing.
@@ -80,10 +80,10 @@ struct LinuxUdp {
 }
 
 impl LinuxUdp {
-    fn bind(port: u16, mark: u32, offload: bool) -> io::Result<Self> {
+    fn bind(port: u16, mark: u32, trains: Trains) -> io::Result<Self> {
         let mut attempts = if port == 0 { RANDOM_PORT_ATTEMPTS } else { 1 };
         loop {
-            match Self::bind_both(port, mark, offload) {
+            match Self::bind_both(port, mark, trains) {
                 // The port chosen for IPv4 is taken for IPv6; another may be free.
                 Err(error) if error.kind() == ErrorKind::AddrInUse && attempts > 1 => attempts -= 1,
                 result => return result,
@@ -91,7 +91,7 @@ impl LinuxUdp {
         }
     }
 
-    fn bind_both(port: u16, mark: u32, offload: bool) -> io::Result<Self> {
+    fn bind_both(port: u16, mark: u32, trains: Trains) -> io::Result<Self> {
         let v4 = open_v4(mark)?;
         rustix::net::bind(&v4, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
         let local = SocketAddr::try_from(rustix::net::getsockname(&v4)?)?;
@@ -103,17 +103,17 @@ impl LinuxUdp {
             Err(error) if is_without_ipv6(&error) => None,
             Err(error) => return Err(error),
         };
-        let mut segments = offload;
-        if offload {
+        let mut segments = trains != Trains::None;
+        if segments {
             for socket in [Some(&v4), v6.as_ref()].into_iter().flatten() {
                 // Without it trains arrive as single datagrams.
                 let _ = sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
                 segments &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
             }
         }
-        let max_segments = if segments { udp_offload::MAX_SEGMENTS } else { 1 };
+        let trains = if segments { trains } else { Trains::None };
         let (mark, v6_first) = (AtomicU32::new(mark), AtomicBool::new(false));
-        Ok(Self { v4, v6, port: local.port(), max_segments, mark, v6_first })
+        Ok(Self { v4, v6, port: local.port(), trains, mark, v6_first })
     }
 
     /// Receives what waits at one socket, as far as buffers are free.
@@ -148,7 +148,7 @@ impl LinuxUdp {
             return (0, Err(rustix::io::Errno::AFNOSUPPORT.into()));
         };
         let len = if v6 { udp_offload::MAX_LEN_V6 } else { udp_offload::MAX_LEN_V4 };
-        let bounds = Bounds { segments: self.max_segments, len };
+        let bounds = Bounds { trains: self.trains, len };
         let mut sent = 0;
         let mut patience = true;
         let error = loop {
@@ -236,7 +236,7 @@ impl Udp for LinuxUdp {
     }
 
     fn max_segments(&self) -> usize {
-        self.max_segments
+        if self.trains == Trains::None { 1 } else { udp_offload::MAX_SEGMENTS }
     }
 
     /// Asks the routing table by way of a socket of its own, connected to `remote`: nothing is sent. Four system calls.

@@ -1,4 +1,5 @@
-//! Cutting a train of datagrams into messages the kernel takes: not too many segments, not too many bytes.
+//! Cutting a train of datagrams into messages the kernel takes: not too many segments, not too many bytes, and none that
+//! it would spoil.
 //!
 //! Not here: what is done when the kernel refuses a message (the data plane sends its datagrams one by one).
 //!
@@ -6,11 +7,42 @@
 
 use crate::dataplane::io::Transmit;
 
+/// The trains that are handed to the kernel as one message.
+///
+/// Linux 7.0 to 7.1.4 spoils headers and checksums of a train whose last datagram is as long as the others, where the
+/// interface segments (fixed in 7.1.5; distributions carried the fault elsewhere, and so may a hypervisor). Nothing
+/// tells the sender, so it goes by the version. Such a train is sent datagram by datagram. To end it with a datagram of
+/// one byte, as others do, keeps its speed and has crashed the firmware of a network card; and the trains of a fast TCP
+/// stream end with a shorter datagram anyway, because the host's own segments of up to 64 KiB do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trains {
+    /// None: each datagram is a message.
+    None,
+    /// Those that end with a shorter datagram.
+    Unequal,
+    /// Any.
+    Any,
+}
+
+impl Trains {
+    /// Returns what the running kernel does right.
+    pub fn of_this_kernel() -> Self {
+        Self::of_kernel(&rustix::system::uname().release().to_string_lossy())
+    }
+
+    /// Returns what the kernel `release` does right, for instance `7.0.2-6-pve`.
+    fn of_kernel(release: &str) -> Self {
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+        let version: [u32; 3] = std::array::from_fn(|_| numbers.next().unwrap_or(0));
+        if ([7, 0, 0]..[7, 1, 5]).contains(&version) { Self::Unequal } else { Self::Any }
+    }
+}
+
 /// The bounds of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
-    /// Datagrams.
-    pub(super) segments: usize,
+    /// What is a message at all.
+    pub(super) trains: Trains,
     /// Bytes of UDP payload.
     pub(super) len: usize,
 }
@@ -29,10 +61,15 @@ pub(super) fn count(transmit: &Transmit<'_>, bounds: Bounds) -> usize {
 /// A single datagram is never cut, even if it is too long: the kernel says so.
 fn message_len(transmit: &Transmit<'_>, bounds: Bounds) -> usize {
     let (len, segment_len) = (transmit.bytes.len(), transmit.segment_len.max(1));
-    if len <= bounds.len && len.div_ceil(segment_len) <= bounds.segments {
-        return len.max(1);
+    let fits = len <= bounds.len && len.div_ceil(segment_len) <= MAX_SEGMENTS;
+    match bounds.trains {
+        _ if len <= segment_len => len.max(1),
+        Trains::Any if fits => len,
+        Trains::Any => (bounds.len / segment_len).clamp(1, MAX_SEGMENTS) * segment_len,
+        Trains::Unequal if fits && len % segment_len != 0 => len,
+        // Where it is cut, too, there would be equal tails.
+        Trains::Unequal | Trains::None => segment_len,
     }
-    (bounds.len / segment_len).clamp(1, bounds.segments.max(1)).saturating_mul(segment_len)
 }
 
 /// The most segments of a message in every kernel that has UDP_SEGMENT.
@@ -47,7 +84,7 @@ mod tests {
     use super::*;
     use crate::proto::endpoint::Endpoint;
 
-    const BOUNDS: Bounds = Bounds { segments: MAX_SEGMENTS, len: MAX_LEN_V4 };
+    const BOUNDS: Bounds = Bounds { trains: Trains::Any, len: MAX_LEN_V4 };
 
     fn lens(len: usize, segment_len: usize, bounds: Bounds) -> Vec<usize> {
         let bytes = vec![0; len];
@@ -79,7 +116,28 @@ mod tests {
 
     #[test]
     fn without_segmentation_every_datagram_is_a_message() {
-        assert_eq!(lens(2500, 1000, Bounds { segments: 1, ..BOUNDS }), [1000, 1000, 500]);
+        assert_eq!(lens(2500, 1000, Bounds { trains: Trains::None, ..BOUNDS }), [1000, 1000, 500]);
+    }
+
+    #[test]
+    fn a_kernel_that_spoils_equal_tails_gets_none() {
+        let bounds = Bounds { trains: Trains::Unequal, ..BOUNDS };
+        assert_eq!(lens(2500, 1000, bounds), [2500]);
+        assert_eq!(lens(3000, 1000, bounds), [1000; 3]);
+        // To be cut into several messages, of which all but the last would have equal tails.
+        assert_eq!(lens(65 * 100 + 1, 100, bounds).iter().filter(|&&len| len == 100).count(), 65);
+        assert_eq!(lens(1000, 1000, bounds), [1000]);
+        assert_eq!(lens(0, 0, bounds), [0]);
+    }
+
+    #[test]
+    fn the_kernels_that_spoil_equal_tails_are_known_by_their_version() {
+        for release in ["7.0.0", "7.0.2-6-pve", "7.0-rc3", "7.1.4", "7.1"] {
+            assert_eq!(Trains::of_kernel(release), Trains::Unequal, "{release}");
+        }
+        for release in ["6.18.44-fc", "7.1.5", "7.2.0", "7.10.1", "8.0", "5.10.0-8-amd64", "", "strange"] {
+            assert_eq!(Trains::of_kernel(release), Trains::Any, "{release}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use rvpn_uapi::{AllowedIpChange, DeviceStatus, Errno, PeerSet, PeerStatus, Set};
 
 use crate::control::host::Device;
 use crate::control::server::Configurable;
+use crate::dataplane::objects::Objects;
 
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
@@ -70,6 +71,10 @@ impl Configurable for Fake {
 }
 
 impl Device for Fake {
+    fn objects(&self) -> Objects {
+        Objects::default()
+    }
+
     fn stop(&self) {
         self.is_stopped.store(true, Ordering::SeqCst);
     }
