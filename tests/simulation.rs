@@ -1,8 +1,8 @@
 //! Devices in virtual time over a bad network with a seed: pairs, and stars of 50 around a hub.
 //!
 //! `make sim` plays 10,000 virtual hours, `make test` some. A failing seed is printed; `RVPN_SEED=n cargo test --test
-//! simulation seeds` plays that one alone (`n..m`: all of these). Then `RVPN_PCAP=file` writes what was on the wire, and
-//! `RVPN_TRACE=1` says what is sent after the network has healed.
+//! simulation seeds` plays that one alone (`n..m`: all of these). Then `RVPN_PCAP=file` writes what was on the wire,
+//! `RVPN_LOG=1` the devices' logs, and `RVPN_TRACE=1` says what is sent after the network has healed.
 
 #[path = "simulation/attacker.rs"]
 mod attacker;

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rand::rngs::StdRng;
 
-use super::census::Keypairs;
 use super::configure::Settings;
 use super::deadlines::Deadlines;
 use super::handshakes::{HandshakeQueue, LocalIdentity};
@@ -29,6 +28,7 @@ use super::routes::Routes;
 use super::send::Outbound;
 use super::stats::{Drop, Stats};
 use super::sync::{Mutex, MutexGuard, RwLock, read, write};
+use super::tally::Keypairs;
 use super::unreachable::Unreachable;
 use super::workers::{Context, Job, Recycler};
 use crate::proto::handshake::{HandshakeError, StaticSecrets};

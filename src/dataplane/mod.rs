@@ -6,7 +6,6 @@
 //! Not here: the rules of the protocol (see `proto`), system calls (see `platform`).
 
 mod budget;
-pub mod census;
 pub mod checksum;
 pub mod configure;
 mod deadlines;
@@ -29,6 +28,7 @@ mod send;
 mod sharing;
 pub mod stats;
 mod sync;
+mod tally;
 mod transmit;
 mod unreachable;
 pub mod workers;

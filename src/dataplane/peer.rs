@@ -9,11 +9,11 @@
 
 use std::collections::VecDeque;
 
-use super::census::Counted;
 use super::queue::OrderedQueue;
 use super::receive::Inbound;
 use super::send::Outbound;
 use super::sync::{Mutex, MutexGuard, lock};
+use super::tally::Counted;
 use crate::proto::constants::{MAX_STAGED_BYTES, MAX_STAGED_PACKETS};
 use crate::proto::keys::{PublicKey, SharedSecret};
 use crate::proto::peer::Peer as Core;

@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::census::Tally;
 use super::peer::{Peer, PeerId};
+use super::tally::Tally;
 use crate::proto::allowedips::{AllowedIps, Prefix};
 use crate::proto::keys::{PublicKey, SharedSecret};
 

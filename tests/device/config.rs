@@ -59,11 +59,6 @@ pub(crate) fn set_preshared_key(device: &Device, peer: PublicKey, key: [u8; 32])
     apply_peer(device, PeerChange { preshared_key: Some(PresharedKey::new(key)), ..PeerChange::new(peer) });
 }
 
-/// Removes a peer.
-pub(crate) fn remove_peer(device: &Device, peer: PublicKey) {
-    apply_peer(device, PeerChange { remove: true, ..PeerChange::new(peer) });
-}
-
 /// Removes all peers.
 pub(crate) fn remove_peers(device: &Device) {
     apply(device, Change { replace_peers: true, ..Change::default() });

@@ -53,31 +53,20 @@ kill -TERM "${pid_of[wg1]}" "${pid_of[wg2]}"
 ends_within_a_second "${pid_of[wg1]}" SIGTERM
 ends_within_a_second "${pid_of[wg2]}" SIGTERM
 for name in wg1 wg2; do
-    objects=$(sed -n 's/.*Objects at the end: //p' "$world/$name.log")
-    step "$name: $objects"
-    numbers='^peers: ([0-9]+) made, ([0-9]+) configured, ([0-9]+) alive; keypairs: ([0-9]+) made, ([0-9]+) alive; '
-    numbers+='([0-9]+) indices; ([0-9]+) packets staged; timers: ([0-9]+) armed, ([0-9]+) deadlines; '
-    numbers+='prefixes: ([0-9]+) listed, ([0-9]+) routed; buffers: ([0-9]+) made, ([0-9]+) idle$'
-    [[ $objects =~ $numbers ]] || fail "$name does not tell its objects"
-    peers=("${BASH_REMATCH[@]:1:3}") keypairs=("${BASH_REMATCH[@]:4:2}") prefixes=("${BASH_REMATCH[@]:10:2}")
-    buffers=("${BASH_REMATCH[@]:12:2}")
-    indices=${BASH_REMATCH[6]} staged=${BASH_REMATCH[7]} timers=${BASH_REMATCH[8]} deadlines=${BASH_REMATCH[9]}
-    expect "peers alive in $name" "${peers[2]}" "${peers[1]}"
-    expect "keypairs alive in $name" "${keypairs[1]}" 0
-    expect "indices in $name" "$indices" 0
-    expect "packets staged in $name" "$staged" 0
-    expect "peers with a timer in $name" "$timers" 0
-    expect "prefixes routed in $name" "${prefixes[1]}" "${prefixes[0]}"
-    expect "buffers in use in $name" "$((buffers[0] - buffers[1]))" 0
+    left=$(objects_left "$name")
+    step "$name: $left"
+    held=${left%; made *} made=${left#*; made }
+    nothing_is_left "$name" "$held"
     # The heap keeps what was made earlier until it is due.
-    ((deadlines <= 4 * (peers[0] + keypairs[0]))) || fail "$deadlines deadlines are left in $name"
+    most=$((4 * ($(number_of peers "$made") + $(number_of keypairs "$made"))))
+    (($(number_of deadlines "$held") <= most)) || fail "more than $most deadlines are left in $name"
     if [[ $name == wg1 ]]; then
-        expect "peers made in wg1" "${peers[0]}" 61
-        expect "peers configured in wg1" "${peers[1]}" 21
+        expect "peers made in wg1" "$(number_of peers "$made")" 61
+        expect "peers configured in wg1" "$(number_of peers "$held")" 21
         # Two of the first peer and of each of the others but the last, which has ::/0 alone.
-        expect "prefixes listed in wg1" "${prefixes[0]}" 41
-        ((keypairs[0] >= 5)) || fail "only ${keypairs[0]} keypairs were made in wg1: the case shows nothing"
+        expect "prefixes listed in wg1" "$(number_of prefixes "$held")" 41
+        (($(number_of keypairs "$made") >= 5)) || fail "too few keypairs were made in wg1: the case shows nothing"
     else
-        expect "peers made in wg2" "${peers[0]}" 4
+        expect "peers made in wg2" "$(number_of peers "$made")" 4
     fi
 done

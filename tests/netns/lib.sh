@@ -381,6 +381,21 @@ moves() {
     step "$what: $total Mbit/s"
 }
 
+# What daemon $1 told at its end of what it held and made; it must have run with LOG_LEVEL=verbose.
+objects_left() { sed -n 's/.*: left: //p' "$world/$1.log"; }
+
+# The number of $1 in $2, a list like `2 peers, 0 staged packets`.
+number_of() { grep -oE "(^|, )[0-9]+ $1(,|\$)" <<<"$2" | grep -oE '[0-9]+'; }
+
+# Fails if daemon $1 held ($2) anything but its configuration at its end.
+nothing_is_left() {
+    local what
+    for what in 'removed peers' handshakes keypairs 'lingering keypairs' 'staged packets' timers buffers; do
+        expect "$what left in $1" "$(number_of "$what" "$2")" 0
+    done
+    expect "routes in $1" "$(number_of routes "$2")" "$(number_of prefixes "$2")"
+}
+
 # Numbered datagrams at a modest rate; prints: sent, received, then their median, 99th percentile and longest time in ms:
 # numbered RECEIVER_NS SENDER_NS ADDRESS RATE LENGTH SECONDS
 numbered() {

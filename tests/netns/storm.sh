@@ -55,13 +55,9 @@ expect "exit status" "$status" 0
 within 1 "the interface is gone" eval '! ip1 link show dev wg1'
 [[ ! -e $(socket_of wg1) ]] || fail "its socket is left"
 wait "$storming" || fail "the clients failed: $(tail -n 3 "$world/storm.log")"
-objects=$(sed -n 's/.*Objects at the end: //p' "$world/wg1.log")
-gone='^peers: [0-9]+ made, ([0-9]+) configured, ([0-9]+) alive; keypairs: [0-9]+ made, 0 alive; 0 indices; '
-gone+='0 packets staged; timers: 0 armed, .* buffers: ([0-9]+) made, ([0-9]+) idle$'
-[[ $objects =~ $gone ]] || fail "something is left: $objects"
-step "$objects"
-expect "peers alive" "${BASH_REMATCH[2]}" "${BASH_REMATCH[1]}"
-expect "idle buffers" "${BASH_REMATCH[4]}" "${BASH_REMATCH[3]}"
+left=$(objects_left wg1)
+step "$left"
+nothing_is_left wg1 "${left%; made *}"
 # shellcheck disable=SC1091
 . "$world/storm"
 step "ended in $took ms; requests answered: ${answered:?}, closed without an answer: ${closed:?}, slowest get: ${slowest_get:?} ms"

@@ -36,6 +36,7 @@ pub(crate) struct Node {
     /// Senders of what has arrived, until all of that is read: a step reads so many datagrams and no more.
     heard: Vec<SocketAddr>,
     latest_calendar: WallTime,
+    is_forgetful: bool,
     /// Where each peer is, as far as this node may know.
     endpoints: BTreeMap<PublicKey, Option<SocketAddr>>,
 }
@@ -61,6 +62,7 @@ impl Node {
             asleep_until: None,
             heard: Vec::new(),
             latest_calendar: WallTime::default(),
+            is_forgetful: false,
             endpoints: BTreeMap::new(),
         }
     }
@@ -134,13 +136,19 @@ impl Node {
         self.clock.advance(time);
     }
 
-    /// Sets its calendar to the latest time it ever showed, if it is behind that.
-    ///
-    /// Who adds a peer anew has forgotten which timestamps it has sent to it: with a calendar that is behind it is refused
-    /// until that has caught up (see `clocks`), which is no matter of the network.
+    /// Steps its calendar by `secs`; only ahead, if it has forgotten timestamps.
+    pub(crate) fn step_calendar(&mut self, secs: i64) {
+        self.clock.step_wall(if self.is_forgetful { secs.abs() } else { secs });
+    }
+
+    /// It has removed a peer, and with it forgotten which timestamps it has sent. With a calendar that is behind them it
+    /// would be refused until that has caught up (see `clocks`), which is no matter of the network. So its calendar is set
+    /// an hour beyond the latest time it ever showed, and never back again. The hour is for timestamps made while it was
+    /// behind: each is 17 ms later than the one before.
     pub(crate) fn mend_calendar(&mut self) {
-        let behind = self.latest_calendar.secs.saturating_sub(self.clock.wall().secs) + 1;
+        let behind = self.latest_calendar.secs.saturating_sub(self.clock.wall().secs) + 3_600;
         self.clock.step_wall(behind as i64);
+        self.is_forgetful = true;
     }
 
     /// Takes the endpoints as they are: configuration has changed them.
@@ -154,7 +162,7 @@ impl Node {
         let peers: Vec<_> = snapshot.peers.iter().map(|peer| (peer.public_key, &peer.status)).collect();
         let mut objects = self.device.objects();
         // What the last datagrams were received into.
-        objects.buffers = 0;
+        (objects.buffers, objects.buffers_made) = (0, 0);
         format!("{peers:?} {objects} {:?}", self.deadline)
     }
 

@@ -124,8 +124,10 @@ impl Phase {
 fn accident(world: &mut World, rng: &mut StdRng) -> Option<Accident> {
     let n = rng.random_range(0..world.nodes.len());
     let (p, side) = (rng.random_range(0..world.paths.len()), rng.random_range(0..2));
-    match rng.random_range(0..12) {
-        0 => world.nodes[n].clock.step_wall(rng.random_range(-100_000..100_000)),
+    let kind = rng.random_range(0..12);
+    tracing::debug!("accident {kind} at {:?} to node {n}, path {p}, side {side}", world.now());
+    match kind {
+        0 => world.nodes[n].step_calendar(rng.random_range(-100_000..100_000)),
         1 => world.suspend(n, Duration::from_secs(rng.random_range(1..300))),
         2 => world.jump(n, Duration::from_secs(rng.random_range(1..3_000))),
         3 => {

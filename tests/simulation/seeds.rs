@@ -30,6 +30,9 @@ fn invariants_hold_over_a_bad_network_and_the_tunnel_works_again_after_it() {
         let (first, end) = seed.split_once("..").unwrap_or((&seed, ""));
         let first = first.parse().expect("RVPN_SEED is a number");
         let end = end.parse().unwrap_or(first + 1);
+        if std::env::var_os("RVPN_LOG").is_some() {
+            rvpn::control::log::start(rvpn::control::log::Level::Verbose);
+        }
         (first..end).for_each(|seed| {
             scenario::run(seed, TIME);
         });

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rvpn::dataplane::configure::PeerChange;
 use rvpn::dataplane::io::Clock;
 use rvpn::platform::fake::{Capture, Conditions, Internet, Link, Nat, Train};
 use rvpn::proto::time::Instant;
@@ -200,7 +201,7 @@ impl World {
     /// Has a side of path `p` remove its peer: from now on it is silent there.
     pub(crate) fn part(&mut self, p: usize, side: usize) {
         let (n, peer) = (self.node_of(p, side), self.nodes[self.node_of(p, 1 - side)].keys.public);
-        config::remove_peer(&self.nodes[n].device, peer);
+        config::apply_peer(&self.nodes[n].device, PeerChange { remove: true, ..PeerChange::new(peer) });
         let path = &mut self.paths[p];
         path.known[side] = false;
         path.watch.falls_silent(side);

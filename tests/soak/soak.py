@@ -313,7 +313,8 @@ class LogReader:
 
 def counts(line):
     """`1 peers, 0 staged packets` as a dictionary."""
-    return {what: int(count) for count, what in re.findall(r"(\d+) ([a-z]+(?: [a-z]+)?)(?=,|$)", line)}
+    held = line.split(";")[0]
+    return {what: int(count) for count, what in re.findall(r"(\d+) ([a-z]+(?: [a-z]+)?)(?=,|$)", held)}
 
 
 class Traffic(threading.Thread):

@@ -200,6 +200,5 @@ impl Device for Running {
         }
         // Erases the keys of all sessions.
         self.tunnel.down();
-        tracing::debug!("Objects at the end: {}", self.tunnel.census());
     }
 }
