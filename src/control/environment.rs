@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn each_part_of_the_hardening_can_be_left_out() {
-        let hardening = |value| read(&[("RVPN_HARDENING", value)]).map(|environment| environment.hardening);
+        let hardening = |value: &str| read(&[("RVPN_HARDENING", value)]).map(|environment| environment.hardening);
         assert_eq!(hardening("auto"), Ok(Hardening::default()));
         assert_eq!(hardening("off"), Ok(Hardening::OFF));
         let list = Hardening::default().without(Part::Seccomp).without(Part::Landlock).on_violation(Violation::Kill);
