@@ -14,11 +14,30 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-use self::calls::{Argument, Call};
 use super::{Lack, Violation};
 use crate::platform::linux::sys;
 
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")),
+    path = "seccomp/elsewhere.rs"
+)]
 mod calls;
+
+/// A call that is allowed.
+#[derive(Clone, Debug)]
+struct Call {
+    number: libc::c_long,
+    /// The ways in which it may be called; empty: any. Each is a list of arguments that must all be so.
+    only: Vec<Vec<Argument>>,
+}
+
+/// What an argument must be: the bits of `mask` as in `value`.
+#[derive(Clone, Copy, Debug)]
+struct Argument {
+    position: u8,
+    mask: u32,
+    value: u32,
+}
 
 /// Programs to be installed one after another; of their answers to a call the strictest counts.
 #[derive(Debug)]

@@ -9,21 +9,7 @@
 
 use libc::c_long;
 
-/// A call that is allowed.
-#[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) number: c_long,
-    /// The ways in which it may be called; empty: any. Each is a list of arguments that must all be so.
-    pub(super) only: Vec<Vec<Argument>>,
-}
-
-/// What an argument must be: the bits of `mask` as in `value`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Argument {
-    pub(super) position: u8,
-    pub(super) mask: u32,
-    pub(super) value: u32,
-}
+use super::{Argument, Call};
 
 /// Returns what every thread may do: use memory, locks and clocks, start and end threads, read and write what is open.
 pub(super) fn common() -> Vec<Call> {
@@ -62,6 +48,8 @@ pub(super) fn common() -> Vec<Call> {
         libc::SYS_madvise,
         // Threads, from their start to their end.
         libc::SYS_set_robust_list,
+        libc::SYS_set_tid_address,
+        libc::SYS_membarrier,
         libc::SYS_rseq,
         libc::SYS_sigaltstack,
         libc::SYS_rt_sigaction,
@@ -89,6 +77,8 @@ pub(super) fn common() -> Vec<Call> {
         // Threads, never processes, and in our namespaces.
         only(libc::SYS_clone, [vec![with(0, libc::CLONE_THREAD), without(0, NAMESPACES)]]),
         only(libc::SYS_prctl, [vec![is(0, libc::PR_SET_NAME)], vec![is(0, libc::PR_SET_VMA)]]),
+        // To abort, a thread sends itself a signal.
+        only(libc::SYS_tgkill, [vec![is(0, std::process::id().cast_signed())]]),
     ]);
     calls
 }
