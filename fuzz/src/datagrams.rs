@@ -269,31 +269,37 @@ impl Play {
     /// The noise is over: both know again where the other is, and datagrams arrive. A packet each way must get through
     /// within the time of three attempts at a handshake, after a session that only one side remembers was given up.
     ///
-    /// They take turns, and time goes from deadline to deadline: who begins at the same instant as the other, attempt
-    /// after attempt, meets only his own handshake's end, which clocks that are not one clock and jitter prevent.
+    /// They send in turns, and nobody sends when the other's deadline is: initiations that cross void each other, at the
+    /// next attempt too if that is made at the same instant. On real clocks jitter sees to it that it is not.
     fn recover(&mut self) {
         self.in_flight.clear();
         for n in [0, 1] {
             self.world.nodes[n].device.set_mtu(1420);
             self.world.introduce(n);
         }
-        let end = self.world.now().plus(Duration::from_secs(35));
+        let mut turn = self.world.now();
+        let end = turn.plus(Duration::from_secs(35));
         let mut arrived = [false; 2];
         while self.world.now() < end {
-            self.markers += 1;
-            let (from, to) = if self.markers & 1 == 0 { (0, 1) } else { (1, 0) };
-            let packet = marker(from, self.markers, 9);
-            self.world.nodes[from].host.tun().inject(&packet);
+            if self.world.now() == turn {
+                self.markers += 1;
+                let from = usize::from(self.markers & 1 == 0);
+                self.world.nodes[from].host.tun().inject(&marker(from, self.markers, 9));
+                turn = turn.plus(Duration::from_millis(700));
+            }
             let mut sent = self.world.work();
             while !sent.is_empty() {
                 sent.iter().for_each(|train| self.world.internet.deliver(train));
                 sent = self.world.work();
             }
-            arrived[to] |= self.world.nodes[to].host.tun().take_written().iter().any(|out| out.bytes == packet);
+            let from = usize::from(self.markers & 1 == 0);
+            let packet = marker(from, self.markers, 9);
+            let out = self.world.nodes[1 - from].host.tun().take_written();
+            arrived[1 - from] |= out.iter().any(|out| out.bytes == packet);
             if arrived == [true; 2] {
                 return;
             }
-            self.world.advance_to_deadline(Duration::from_millis(700));
+            self.world.advance_to_deadline(turn);
         }
         let drops = self.world.nodes.each_ref().map(|node| node.drops());
         panic!("the noise is over and the tunnel does not work: arrived {arrived:?}, dropped {drops:?}");

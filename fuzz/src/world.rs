@@ -88,9 +88,8 @@ impl World {
         self.clock.advance(by);
     }
 
-    /// Goes on to the next deadline of either node, at most by `most`.
-    pub(crate) fn advance_to_deadline(&self, most: Duration) {
-        let end = self.now().plus(most);
+    /// Goes on to the next deadline of either node, but not beyond `end`.
+    pub(crate) fn advance_to_deadline(&self, end: Instant) {
         let next = self.nodes.iter().filter_map(|node| node.deadline).min();
         self.clock.advance_to(next.map_or(end, |next| next.min(end)));
     }
