@@ -254,14 +254,14 @@ fn described(network: &AllowedIp) -> WireguardAllowedIp {
 pub(super) fn big_set(peers: u8, networks: u8) -> Set {
     let peer = |n: u8| {
         let mut peer = PeerSet::new(PublicKey([n; 32]));
-        peer.replace_allowed_ips = n % 2 == 0;
-        peer.preshared_key = (n % 3 == 0).then(|| SecretKey::new(&[!n; 32]));
+        peer.replace_allowed_ips = n.is_multiple_of(2);
+        peer.preshared_key = n.is_multiple_of(3).then(|| SecretKey::new(&[!n; 32]));
         peer.endpoint = match n % 3 {
             0 => None,
             1 => Some(([192, 0, 2, n], 51820).into()),
             _ => format!("[fe80::{n}%{n}]:7").parse().ok(),
         };
-        peer.persistent_keepalive = (n % 4 == 0).then_some(25);
+        peer.persistent_keepalive = n.is_multiple_of(4).then_some(25);
         peer.allowed_ips = (0..networks)
             .map(|m| {
                 let text = if m % 2 == 0 { format!("10.{n}.{m}.0/24") } else { format!("fd{n:02x}::{m:x}/128") };
