@@ -48,7 +48,7 @@ kernel-short: build
 
 interop: build ## every implementation against every other, in docs/interop.md; half an hour; PEERS="rvpn gotatun" those
 	@$(NEEDS) interop
-	@IMPL="$(abspath $(BINARY))" tests/interop/matrix $(PEERS)
+	@IMPL="$(abspath $(BINARY))" tests/interop/matrix $(or $(PEERS),--docs)
 
 BENCH = $(if $(FIGURES),--figures $(FIGURES)) $(if $(IMPLS),--impls $(IMPLS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	$(if $(SECONDS_EACH),--seconds $(SECONDS_EACH))

@@ -75,7 +75,8 @@ tidy_up() {
     trap - ERR EXIT
     trap '' INT TERM HUP PIPE
     set +e
-    case $status in 0 | 77 | 130 | 143) ;; *) show_logs ;; esac
+    # In a shell of its own: whatever goes wrong there, the processes are ended.
+    case $status in 0 | 77 | 130 | 143) ;; *) (show_logs) ;; esac
     for pid in $(world_pids); do kill -TERM "$pid" 2>/dev/null || true; done
     for _ in {1..40}; do
         [[ -n $(world_pids) ]] || break
