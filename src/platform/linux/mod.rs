@@ -4,6 +4,7 @@
 //!  tun ── vnet_header          udp ── udp_offload, cmsg, socket_name          clock
 //!    \______________________ poller ___/                     alarm
 //!  link_monitor, route_monitor ── netlink, stop            process            resolver
+//!  network ─────────────────────────/       nftables
 //!                       all: sys (the only unsafe code)
 //! ```
 //!
@@ -26,6 +27,8 @@ mod clock;
 mod cmsg;
 pub mod link_monitor;
 mod netlink;
+pub mod network;
+pub mod nftables;
 pub mod poller;
 pub mod process;
 pub mod resolver;
