@@ -103,3 +103,24 @@ n1 "$IMPL" save wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "save failed: $(cat "$
 diff <(grep -v 'Address = fe80' "$world/theirs") "$world/wgq.conf" || fail "save differs"
 n1 "$IMPL" down wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "down failed: $(cat "$world/rvpn.log")"
 expect "what the commands wrote" "$(cat "$world/hook")" $'wgq   up\nwgq down'
+
+step "down saves what SaveConfig asks for"
+write_file $'Address = 192.168.241.1/24\nSaveConfig = true\n#rvpn: TrustedInterfaces = veth1' "10.7.0.0/16"
+n1 "$IMPL" up "$world/wgq.conf" >"$world/rvpn.log" 2>&1 9>&- </dev/null || fail "up failed: $(cat "$world/rvpn.log")"
+wg set wgq peer "$pub2" persistent-keepalive 21
+ip1 addr add 192.168.243.1/24 dev wgq
+n1 "$IMPL" down wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "down failed: $(cat "$world/rvpn.log")"
+for line in "Address = 192.168.243.1/24" "SaveConfig = true" "#rvpn: TrustedInterfaces = veth1" "PersistentKeepalive = 21" "PrivateKey = $key1"; do
+    grep -qxF "$line" "$world/wgq.conf" || fail "not saved: $line"
+done
+expect "the mode of the file" "$(stat -c %a "$world/wgq.conf")" 600
+
+step "multicast goes into the tunnel on request"
+way_of_multicast() { ip1 -6 route get ff05::42 | grep -o 'dev [a-z0-9]*'; }
+expect "the way of multicast" "$(way_of_multicast)" "dev veth1"
+write_file $'Address = fd00::1/112\n#rvpn: Multicast = yes' "::/0"
+n1 "$IMPL" up "$world/wgq.conf" >"$world/rvpn.log" 2>&1 9>&- </dev/null || fail "up failed: $(cat "$world/rvpn.log")"
+expect "the way of multicast" "$(way_of_multicast)" "dev wgq"
+[[ $(ip1 link show wgq) == *MULTICAST* ]] || fail "no multicast flag"
+n1 "$IMPL" down wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "down failed: $(cat "$world/rvpn.log")"
+expect "the way of multicast" "$(way_of_multicast)" "dev veth1"

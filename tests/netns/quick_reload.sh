@@ -15,10 +15,12 @@ ip2 addr add 198.51.100.1/32 dev lo
 ip2 route add 192.168.241.0/24 dev wg2 2>/dev/null || true
 extra=$(wg genkey | wg pubkey)
 
+# The key is not in the file: a reload is not to take it away.
+(umask 077 && echo "$key1" >"$world/key")
 # The first peer stays, whatever the rest of the file says: write_file INTERFACE ALLOWED_IPS [PEER...]
 write_file() {
-    printf '[Interface]\nPrivateKey = %s\n%s\n[Peer]\nPublicKey = %s\nAllowedIPs = %s\nEndpoint = 10.0.0.2:2\n%s\n' \
-        "$key1" "$1" "$pub2" "$2" "${3:-}" >"$world/wgq.conf"
+    printf '[Interface]\nPostUp = wg set %%i private-key %s\n%s\n[Peer]\nPublicKey = %s\nAllowedIPs = %s\nEndpoint = 10.0.0.2:2\n%s\n' \
+        "$world/key" "$1" "$pub2" "$2" "${3:-}" >"$world/wgq.conf"
     chmod 600 "$world/wgq.conf"
 }
 reload() { n1 "$IMPL" reload wgq >>"$world/rvpn.log" 2>&1 9>&- </dev/null || fail "reload failed: $(tail -n 3 "$world/rvpn.log")"; }
@@ -37,6 +39,7 @@ state_of_client >"$world/before"
 write_file $'Address = 192.168.241.1/24\nDNS = 10.0.0.53' "192.168.241.0/24, 10.7.0.0/16"
 n1 "$IMPL" up "$world/wgq.conf" >"$world/rvpn.log" 2>&1 9>&- </dev/null || fail "up failed: $(cat "$world/rvpn.log")"
 reaches n1 192.168.241.2
+port=$(wg show wgq listen-port)
 shaken=$(handshake_of wgq "$pub2")
 start_pinging e1 192.168.241.2
 
@@ -87,6 +90,7 @@ reload
 stop_pinging "while a default route and a kill switch came and went"
 expect "tables" "$(n1 nft list tables)" ""
 has_not "$(ip1 rule show)" "fwmark"
+expect "the port" "$(wg show wgq listen-port)" "$port"
 expect "the last handshake" "$(handshake_of wgq "$pub2")" "$shaken"
 
 step "down leaves nothing of it"

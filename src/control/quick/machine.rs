@@ -223,7 +223,10 @@ impl Actor for Machine<'_> {
             Step::Hook(command) => hooks::run(command),
             Step::Link => self.make_link(),
             Step::Configure { mark } => self.configure(*mark),
-            Step::Dns(servers) => dns::set(servers, self.interface.as_str(), &self.backup),
+            Step::Dns(servers) => {
+                let link = self.index().map_err(|error| why(&error))?;
+                dns::set(servers, self.interface.as_str(), link, &self.backup)
+            }
             _ => self.change(step).map_err(|error| why(&error)),
         }
     }
@@ -231,7 +234,7 @@ impl Actor for Machine<'_> {
     fn undo(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Link => self.delete_link(),
-            Step::Dns(servers) => dns::unset(servers, self.interface.as_str(), &self.backup),
+            Step::Dns(servers) => dns::unset(servers, self.interface.as_str(), self.link, &self.backup),
             _ => match self.change_back(step) {
                 Err(error) if is_absent(&error) => Ok(()),
                 result => result.map_err(|error| why(&error)),

@@ -15,7 +15,7 @@ use super::state::{State, StateFile};
 use super::step::Step;
 use super::transaction::{self, Actor};
 use super::{Resolve, Tunnel, World};
-use crate::control::config::{synchronize, whole};
+use crate::control::config::synchronize;
 
 /// Applies a file to its tunnel.
 ///
@@ -43,7 +43,9 @@ pub fn reload(tunnel: Tunnel, world: &World, resolve: Resolve<'_>) -> Result<(),
         keep_mark(&state.steps, &mut steps);
     }
 
-    let mut set = whole(resolve(config)?);
+    // Where the file is silent of key, port and mark, they stay: a `PostUp` may have set them.
+    let mut set = resolve(config)?;
+    set.replace_peers = true;
     let status = world.client.status(name.as_ref())?;
     if !set.peers.is_empty() {
         synchronize(&mut set, &status);
