@@ -8,6 +8,7 @@
 //!             `----> server -> worker -> apply    what `wg` asks for
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
 //!                    `-----> config, endpoint    its files, and names of hosts in them
+//!   cli -> up, down, ... -> quick               `wg-quick` built in: a plan, and steps that are undone
 //! ```
 //!
 //! Threads: `main` waits for the [`outcome::End`]; `rvpn-uapi` does all IO with the tools, with tokio; `rvpn-apply`
@@ -29,6 +30,7 @@ pub mod interface;
 pub mod key_text;
 pub mod log;
 pub mod outcome;
+pub mod quick;
 pub mod server;
 pub mod socket;
 pub mod supervisor;

@@ -7,7 +7,8 @@ use std::io;
 
 use crate::control::client::ClientError;
 use crate::control::config::ConfigError;
-use crate::control::error::reason;
+use crate::control::error::{Error, reason};
+use crate::control::quick::QuickError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,12 @@ pub(super) enum Failure {
     /// A configuration file; a line for each fault.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A tunnel is not brought up, down or changed.
+    #[error(transparent)]
+    Quick(#[from] QuickError),
+    /// The environment of the process that runs an interface.
+    #[error(transparent)]
+    Daemon(#[from] Error),
     /// A file cannot be read or made.
     #[error("{}: cannot {action} it: {}", file.display(), reason(source))]
     File {

@@ -3,6 +3,7 @@
 //! Each command has a file of its own name. Not here: what the daemon does.
 
 mod completions;
+mod down;
 mod exit;
 mod failure;
 mod genkey;
@@ -10,16 +11,21 @@ mod genpsk;
 mod manual;
 mod pair;
 mod pubkey;
+mod reload;
+mod save;
 mod secret_file;
 mod set;
 mod setconf;
 mod show;
 mod showconf;
+mod strip;
 mod syncconf;
 mod terminal;
+mod up;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -34,6 +40,7 @@ use super::error::Error;
 use super::host::Linux;
 use super::interface::InterfaceName;
 use super::log::{self, LOG_LEVEL, Level};
+use super::quick::{World, state};
 use super::socket;
 use crate::platform::linux::process;
 
@@ -82,6 +89,16 @@ enum Command {
     Genpsk(genkey::Arguments),
     /// Read a private key from standard input and print its public key.
     Pubkey,
+    /// Bring up a tunnel from its file: addresses, routes, rules, DNS.
+    Up(up::Arguments),
+    /// Take away what `up` made.
+    Down(down::Arguments),
+    /// Apply a changed file to a tunnel that is up, without dropping a session.
+    Reload(down::Arguments),
+    /// Write what a tunnel has become to its file.
+    Save(down::Arguments),
+    /// Print a file without what only `up` reads.
+    Strip(strip::Arguments),
     /// Print configuration files for both ends of a new tunnel.
     Pair(pair::Arguments),
     /// Print a script that completes this command line in a shell.
@@ -110,6 +127,7 @@ Environment of the daemon:
 Environment of the commands:
   WG_COLOR_MODE=always|never      Whether `show` has colours; default: on a terminal, unless NO_COLOR is set
   WG_HIDE_KEYS=never              Let `show` print private and preshared keys
+  RVPN_USERSPACE=1                Let `up` do without the kernel's driver, if there is one
   WG_ENDPOINT_RESOLUTION_RETRIES=N|infinity
                                   How often to ask again for the address of an endpoint; default: 15
 
@@ -165,7 +183,9 @@ fn run_daemon(interface: &OsString, foreground: bool) -> Result<(), Error> {
 
 fn run_command(command: &Command) -> Result<(), Failure> {
     let directory = std::env::var_os(RUN_DIR).filter(|value| !value.is_empty());
-    let client = Client::new(directory.map_or_else(socket::default_directory, Into::into));
+    let directory = directory.map_or_else(socket::default_directory, PathBuf::from);
+    let client = Client::new(directory.clone());
+    let world = |userspace| world(directory, userspace);
     match command {
         Command::Show(arguments) => show::run(arguments, &client),
         Command::Showconf(arguments) => showconf::run(arguments, &client),
@@ -176,10 +196,24 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Genkey(arguments) => genkey::run(arguments),
         Command::Genpsk(arguments) => genpsk::run(arguments),
         Command::Pubkey => pubkey::run(),
+        Command::Up(arguments) => up::run(arguments, &world(arguments.userspace)?),
+        Command::Down(arguments) => down::run(arguments, &world(false)?),
+        Command::Reload(arguments) => reload::run(arguments, &world(false)?),
+        Command::Save(arguments) => save::run(arguments, &world(false)?),
+        Command::Strip(arguments) => strip::run(arguments),
         Command::Pair(arguments) => pair::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Manual(arguments) => manual::run(arguments),
     }
+}
+
+/// What the words of wg-quick work on.
+fn world(socket_directory: PathBuf, userspace: bool) -> Result<World, Failure> {
+    // The process of an interface, and commands of its file, are to have nothing that is ours or our caller's.
+    process::inherit_no_further();
+    let environment = Environment::read(|name| std::env::var_os(name))?;
+    let client = Client::new(socket_directory.clone());
+    Ok(World { client, socket_directory, state_directory: state::default_directory(), environment, userspace })
 }
 
 fn finish(outcome: Result<(), Failure>) -> Exit {

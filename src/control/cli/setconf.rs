@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use rustix::event::{Timespec, poll};
-use rvpn_uapi::{SecretKey, Set};
+use rvpn_uapi::Set;
 
 use super::failure::Failure;
 use super::{secret_file, warn};
 use crate::control::client::Client;
-use crate::control::config::{Config, ConfigError, Fault};
+use crate::control::config::{Config, ConfigError, Fault, whole};
 use crate::control::endpoint::{Endpoint, Retries};
 use crate::platform::linux::resolver::ResolveError;
 
@@ -36,12 +36,7 @@ pub(super) fn run_add(arguments: &Arguments, client: &Client) -> Result<(), Fail
 
 /// Reads a file as the whole configuration: keys that are missing are none, and so are other peers.
 pub(super) fn read_whole(arguments: &Arguments) -> Result<Set, Failure> {
-    let mut set = read(arguments)?;
-    set.private_key.get_or_insert_with(|| SecretKey::new(&[0; 32]));
-    set.listen_port.get_or_insert(0);
-    set.fwmark.get_or_insert(0);
-    set.replace_peers = true;
-    Ok(set)
+    read(arguments).map(whole)
 }
 
 /// Reads a file. All of its faults are found before any name is looked up.

@@ -67,7 +67,7 @@ pub const PEER: [KeyText; 5] = [
     },
 ];
 
-/// Keys that `wg-quick` takes out of a section `[Interface]` before it hands a file on.
+/// Keys of a section `[Interface]` that `up` reads, and `wg-quick`; `strip` takes them out.
 pub const QUICK: [KeyText; 9] = [
     KeyText {
         name: "Address",
@@ -98,5 +98,25 @@ pub const QUICK: [KeyText; 9] = [
         name: "SaveConfig",
         value: "true | false",
         text: "Whether the file is written anew from the state of the interface when that is taken down.",
+    },
+];
+
+/// Options of this program: in comments that begin with `#rvpn:`, which `wg-quick` skips.
+pub const OPTIONS: [KeyText; 3] = [
+    KeyText {
+        name: "KillSwitch",
+        value: "yes | no",
+        text: "Whether nothing leaves but through the tunnel, from before it is up until `rvpn down`, also when the \
+               daemon is killed. Loopback, DHCP and IPv6 neighbour discovery stay open.",
+    },
+    KeyText {
+        name: "TrustedInterfaces",
+        value: "INTERFACE, ...",
+        text: "Interfaces that the kill switch leaves open.",
+    },
+    KeyText {
+        name: "Multicast",
+        value: "yes | no",
+        text: "Whether IPv6 multicast goes into the tunnel, too: a route to ff00::/8, and the flag MULTICAST.",
     },
 ];

@@ -2,25 +2,33 @@
 //!
 //! ```text
 //! bytes -> line::lines -> Line { section or key = value, columns } -> Parser -> Config -> resolve -> Set
-//!                                       value::* ---------------------^
+//!                                       value::*, quick::* -----------^
 //! ```
 //!
 //! A line counts up to `#`, and white space counts nowhere, not even within a word. So comments can carry options of
 //! this program (`#rvpn: Key = value`) through tools that do not know them.
 //!
-//! Not here: what the values do, and keys of wg-quick, which are refused with the way out.
+//! Keys of wg-quick and options are read for `up` and its like; for the words of `wg` the keys are refused with the way
+//! out, and options are comments.
+//!
+//! Not here: what the values do.
 //!
 //! Source: wg(8), CONFIGURATION FILE FORMAT; where it is silent, what `wg` accepts.
 
 mod fault;
 pub mod keys;
 mod line;
+pub mod quick;
+mod synchronize;
+pub mod text;
 pub mod value;
 
 use rvpn_uapi::{AllowedIpChange, PeerSet, PublicKey, SecretKey, Set};
 
 pub use self::fault::{ConfigError, Fault, Position};
 use self::line::{Line, lines};
+use self::quick::{Quick, QuickKey, QuickOption};
+pub use self::synchronize::synchronize;
 use super::endpoint::{Endpoint, Retries};
 use super::key_text;
 use crate::platform::linux::resolver::ResolveError;
@@ -62,6 +70,19 @@ impl Config {
         parser.finish()
     }
 
+    /// Reads a file with the keys of wg-quick and the options of this program.
+    ///
+    /// # Errors
+    /// All of its faults, in the order of the file.
+    pub fn parse_quick(text: &[u8]) -> Result<(Self, Quick), Vec<Fault>> {
+        let mut parser = Parser { quick: Some(Quick::default()), ..Parser::default() };
+        for line in lines(text) {
+            parser.line(&line);
+        }
+        let quick = parser.quick.take().unwrap_or_default();
+        Ok((parser.finish()?, quick))
+    }
+
     /// Finds the addresses of all endpoints and makes one change of it: what the file says, and nothing else.
     ///
     /// `wait` is told of each failure that may pass and how long to wait until it is asked again.
@@ -90,6 +111,15 @@ impl Config {
     }
 }
 
+/// Makes a change the whole configuration: keys that are missing are none, and so are other peers.
+pub fn whole(mut set: Set) -> Set {
+    set.private_key.get_or_insert_with(|| SecretKey::new(&[0; 32]));
+    set.listen_port.get_or_insert(0);
+    set.fwmark.get_or_insert(0);
+    set.replace_peers = true;
+    set
+}
+
 /// The section a line is in.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Section {
@@ -104,6 +134,8 @@ enum Section {
 #[derive(Default)]
 struct Parser {
     config: Config,
+    /// What the keys of wg-quick and the options say; `None` where they are not read.
+    quick: Option<Quick>,
     section: Section,
     /// Where the section began that is being read, if it is a peer without a public key so far.
     nameless_peer: Option<Position>,
@@ -113,6 +145,10 @@ struct Parser {
 impl Parser {
     fn line(&mut self, line: &Line<'_>) {
         let text = line.text();
+        if line.is_option() {
+            self.option(line);
+            return;
+        }
         if text.first() == Some(&b'[') {
             self.section(line);
             return;
@@ -131,8 +167,16 @@ impl Parser {
             }
             Section::Unknown => return,
         };
+        if self.section == Section::Interface
+            && let Some(quick) = &mut self.quick
+            && let Some(found) = QuickKey::find(key)
+        {
+            self.faults.extend(quick.entry(line, found));
+            return;
+        }
         let Some(found) = known.iter().find(|known| known.is_spelt(key)) else {
-            return self.fault_of_word(line, key, unknown_key(key, known));
+            let expected = unknown_key(key, known, self.quick.is_some());
+            return self.fault_of_word(line, key, expected);
         };
         if value.is_empty() {
             return self.fault(line, 0, key, format!("expected a value after `{} =`", found.name()));
@@ -155,6 +199,17 @@ impl Parser {
         } else {
             self.section = Section::Unknown;
             self.fault(line, 0, line.text(), "expected `[Interface]` or `[Peer]`");
+        }
+    }
+
+    /// Keeps an option of this program. Where wg-quick's keys are not read, they are comments.
+    fn option(&mut self, line: &Line<'_>) {
+        let Some(quick) = &mut self.quick else { return };
+        let (key, _) = line.entry().unwrap_or((line.text(), &[]));
+        match QuickOption::find(key) {
+            Some(found) if self.section == Section::Interface => self.faults.extend(quick.option(line, found)),
+            Some(_) => self.fault(line, 0, key, "belongs in `[Interface]`"),
+            None => self.fault_of_word(line, key, quick::unknown_option()),
         }
     }
 
@@ -305,9 +360,12 @@ impl Key {
     }
 }
 
-fn unknown_key(text: &[u8], known: &[Key]) -> String {
-    if keys::QUICK.iter().any(|key| text.eq_ignore_ascii_case(key.name.as_bytes())) {
-        return "is a key of wg-quick: `wg-quick strip` takes it out".to_owned();
+fn unknown_key(text: &[u8], known: &[Key], is_quick: bool) -> String {
+    if QuickKey::find(text).is_some() {
+        return match is_quick {
+            true => "belongs in `[Interface]`".to_owned(),
+            false => "is a key of wg-quick: `rvpn up` reads it, `rvpn strip` takes it out".to_owned(),
+        };
     }
     if Key::INTERFACE.iter().any(|key| key.is_spelt(text)) {
         return "belongs in `[Interface]`".to_owned();
@@ -315,8 +373,10 @@ fn unknown_key(text: &[u8], known: &[Key]) -> String {
     if Key::PEER.iter().any(|key| key.is_spelt(text)) {
         return "belongs in a `[Peer]`".to_owned();
     }
-    match known.iter().find(|key| value::is_misspelt(text, key.name())) {
-        Some(key) => format!("expected `{}`?", key.name()),
+    let quick = if is_quick { QuickKey::all() } else { &[] };
+    let mut names = known.iter().map(|key| key.name()).chain(quick.iter().map(|key| key.name()));
+    match names.find(|name| value::is_misspelt(text, name)) {
+        Some(name) => format!("expected `{name}`?"),
         None => format!("expected one of {}", known.iter().map(|key| key.name()).collect::<Vec<_>>().join(", ")),
     }
 }

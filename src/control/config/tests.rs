@@ -42,7 +42,7 @@ fn all_faults_of_a_file_are_told_with_line_column_value_and_what_was_expected() 
         "6:26: `10.0.0.0/33`: expected a prefix length of 0 to 32",
         "6:38: `x`: expected an address with or without a prefix length, as in 10.0.0.0/24 or fd00::1",
         "7:16: a word of 8 characters: expected a key of 44 characters in base64, as `rvpn genkey` prints",
-        "8:1: `Address`: is a key of wg-quick: `wg-quick strip` takes it out",
+        "8:1: `Address`: is a key of wg-quick: `rvpn up` reads it, `rvpn strip` takes it out",
         "9:1: `[Peers]`: expected `[Interface]` or `[Peer]`",
         "11:1: `[Peer]`: expected `PublicKey = ...` in this section",
         "12:1: `PubilcKey`: expected `PublicKey`?",
@@ -125,4 +125,6 @@ fn the_manual_has_the_keys_that_the_parser_knows() {
     let documented = |keys: &[keys::KeyText]| keys.iter().map(|key| key.name).collect::<Vec<_>>();
     assert_eq!(documented(&keys::INTERFACE), Key::INTERFACE.map(Key::name));
     assert_eq!(documented(&keys::PEER), Key::PEER.map(Key::name));
+    assert_eq!(documented(&keys::QUICK), QuickKey::all().iter().map(|key| key.name()).collect::<Vec<_>>());
+    assert_eq!(documented(&keys::OPTIONS), QuickOption::ALL.map(QuickOption::name));
 }

@@ -122,6 +122,10 @@ fn address_of(text: &str) -> Option<IpAddr> {
 }
 
 /// Reads digits and nothing else.
+pub(super) fn number_of(word: &str) -> Option<u64> {
+    number(word.as_bytes(), 10)
+}
+
 fn number(digits: &[u8], radix: u32) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -4,7 +4,7 @@
 //!  tun ── vnet_header          udp ── udp_offload, cmsg, socket_name          clock
 //!    \______________________ poller ___/                     alarm
 //!  link_monitor, route_monitor ── netlink, stop            process            resolver            hardening
-//!  wireguard_driver ── netlink_socket
+//!  network ─────────────────────────/       nftables       wireguard_driver ── netlink_socket
 //!                       all: sys (the only unsafe code)
 //! ```
 //!
@@ -29,6 +29,8 @@ pub mod hardening;
 pub mod link_monitor;
 mod netlink;
 mod netlink_socket;
+pub mod network;
+pub mod nftables;
 #[doc(hidden)]
 pub mod parsing;
 pub mod poller;

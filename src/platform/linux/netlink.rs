@@ -3,7 +3,10 @@
 //! Every socket stays in the network namespace of the thread that opened it. Answers to questions are queued before
 //! the question's system call returns, so that nothing here waits.
 //!
-//! Not here: what a change means (see `link_monitor`, `route_monitor`).
+//! The crate `rtnetlink` is not used: it is tokio and a task for each socket, and the monitors and `rvpn up` ask one
+//! question after another from plain threads.
+//!
+//! Not here: what a change means (see `link_monitor`, `route_monitor`), and making changes (see `network`).
 //!
 //! Sources: netlink(7), rtnetlink(7), RFC 3549.
 
@@ -11,7 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
@@ -172,7 +175,34 @@ impl Netlink {
     }
 
     /// Sends one question and returns its answer, `None` if that is a mere acknowledgement.
-    fn ask(&mut self, question: RouteNetlinkMessage, flags: u16) -> io::Result<Option<RouteNetlinkMessage>> {
+    pub(super) fn ask(&mut self, question: RouteNetlinkMessage, flags: u16) -> io::Result<Option<RouteNetlinkMessage>> {
+        self.send(question, flags)?;
+        let mut answer = None;
+        self.receive(|payload| match payload {
+            NetlinkPayload::InnerMessage(message) => {
+                answer = Some(message);
+                Ok(true)
+            }
+            payload => is_end(&payload),
+        })?;
+        Ok(answer)
+    }
+
+    /// Sends one question and returns all there is, as much of it as can be read.
+    pub(super) fn ask_all(&mut self, question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.send(question, NLM_F_DUMP)?;
+        let mut answers = Vec::new();
+        self.receive(|payload| match payload {
+            NetlinkPayload::InnerMessage(message) => {
+                answers.push(message);
+                Ok(false)
+            }
+            payload => is_end(&payload),
+        })?;
+        Ok(answers)
+    }
+
+    fn send(&mut self, question: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut message = NetlinkMessage::from(question);
         message.header.flags = NLM_F_REQUEST | flags;
@@ -182,23 +212,34 @@ impl Netlink {
         message.serialize(&mut bytes);
         let kernel = SocketAddrNetlink::new(0, 0);
         rustix::io::retry_on_intr(|| rustix::net::sendto(&self.socket, &bytes, SendFlags::empty(), &kernel))?;
+        Ok(())
+    }
+
+    /// Hands what answers the last question to `each` until that returns `true`.
+    fn receive(
+        &mut self,
+        mut each: impl FnMut(NetlinkPayload<RouteNetlinkMessage>) -> io::Result<bool>,
+    ) -> io::Result<()> {
         loop {
             let (_, len) =
                 rustix::io::retry_on_intr(|| rustix::net::recv(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC))?;
             let Some(datagram) = self.buffer.get(..len) else { return Err(unexpected()) };
             for message in Messages(datagram) {
                 let Some(message) = message else { return Err(unexpected()) };
-                if message.header.sequence_number != self.sequence {
-                    continue;
-                }
-                match message.payload {
-                    NetlinkPayload::InnerMessage(answer) => return Ok(Some(answer)),
-                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-                    NetlinkPayload::Error(_) => return Ok(None),
-                    _ => {}
+                if message.header.sequence_number == self.sequence && each(message.payload)? {
+                    return Ok(());
                 }
             }
         }
+    }
+}
+
+/// Returns whether an answer ends with this.
+fn is_end(payload: &NetlinkPayload<RouteNetlinkMessage>) -> io::Result<bool> {
+    match payload {
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+        NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => Ok(true),
+        _ => Ok(false),
     }
 }
 

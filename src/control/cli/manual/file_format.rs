@@ -3,7 +3,7 @@
 use roff::{Roff, bold, italic, roman};
 
 use super::{entry, prose, title, words};
-use crate::control::config::keys::{INTERFACE, KeyText, PEER, QUICK};
+use crate::control::config::keys::{INTERFACE, KeyText, OPTIONS, PEER, QUICK};
 
 /// Makes the page.
 pub(super) fn page() -> Roff {
@@ -18,6 +18,9 @@ pub(super) fn page() -> Roff {
     page.control("SH", ["KEYS OF WG-QUICK"]);
     prose(&mut page, QUICK_KEYS);
     keys(&mut page, &QUICK);
+    page.control("SH", ["OPTIONS"]);
+    prose(&mut page, OPTION_LINES);
+    keys(&mut page, &OPTIONS);
     page.control("SH", ["EXAMPLES"]);
     page.text(words("A server for two clients:"));
     example(&mut page, SERVER);
@@ -40,8 +43,12 @@ line and column, before anything is changed.
 The file holds secrets: its mode should be 0600. A file that others can read is told of.";
 
 const QUICK_KEYS: &str = "\
-In a section [Interface], files of wg-quick(8) have these keys too. wg(8) does not know them, and neither do \
-`rvpn setconf`, `addconf` and `syncconf`: `wg-quick strip` takes them out.";
+In a section [Interface], `rvpn up` and wg-quick(8) read these keys too. wg(8) does not know them, and neither do \
+`rvpn setconf`, `addconf` and `syncconf`: `rvpn strip` takes them out.";
+
+const OPTION_LINES: &str = "\
+In a section [Interface], each on a line of its own that begins with `#rvpn:`, as in `#rvpn: KillSwitch = yes`. Other \
+programs take such a line for a comment.";
 
 const SERVER: &str = "\
 [Interface]
@@ -96,7 +103,7 @@ mod tests {
     #[test]
     fn every_key_is_in_the_page() {
         let page = page().render();
-        for key in INTERFACE.iter().chain(&PEER).chain(&QUICK) {
+        for key in INTERFACE.iter().chain(&PEER).chain(&QUICK).chain(&OPTIONS) {
             assert!(page.lines().any(|line| line.starts_with(&format!("\\fB{}\\fR = ", key.name))), "{}", key.name);
         }
     }

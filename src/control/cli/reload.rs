@@ -1,0 +1,14 @@
+//! `rvpn reload`: a changed file is applied to its tunnel, and no session is lost.
+
+use super::down::Arguments;
+use super::failure::Failure;
+use super::up;
+use crate::control::quick::{self, World};
+
+pub(super) fn run(arguments: &Arguments, world: &World) -> Result<(), Failure> {
+    let path = quick::file_of(&arguments.interface()?, world)?;
+    let tunnel = up::read(path.as_os_str())?;
+    let file = tunnel.path.display().to_string();
+    let retries = up::retries(&tunnel.config)?;
+    Ok(quick::reload(tunnel, world, &mut |config| up::resolve(config, &file, retries))?)
+}
