@@ -92,7 +92,7 @@ impl Quick {
             Err(fault) => return vec![fault],
         };
         match key {
-            QuickKey::Address => words.each(|word| Ok(self.addresses.push(address(word)?))),
+            QuickKey::Address => words.each(|word| address(word).map(|address| self.addresses.push(address))),
             QuickKey::Dns => words.each(|word| {
                 // As wg-quick: what looks like an address is to be one.
                 if word.contains(':') || word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
@@ -109,15 +109,15 @@ impl Quick {
                 self.mtu = Some(mtu.ok_or("expected a number of bytes from 68 to 65535")?);
                 Ok(())
             }),
-            QuickKey::Table => words.whole(|word| Ok(self.table = Some(table(word)?))),
-            QuickKey::PreUp => words.whole(|word| Ok(self.pre_up.push(word.to_owned()))),
-            QuickKey::PostUp => words.whole(|word| Ok(self.post_up.push(word.to_owned()))),
-            QuickKey::PreDown => words.whole(|word| Ok(self.pre_down.push(word.to_owned()))),
-            QuickKey::PostDown => words.whole(|word| Ok(self.post_down.push(word.to_owned()))),
-            QuickKey::SaveConfig => words.whole(|word| match word {
-                _ if word.eq_ignore_ascii_case("true") => Ok(self.save_config = true),
-                _ if word.eq_ignore_ascii_case("false") => Ok(self.save_config = false),
-                _ => Err("expected `true` or `false`"),
+            QuickKey::Table => words.whole(|word| table(word).map(|table| self.table = Some(table))),
+            QuickKey::PreUp => words.keep_in(&mut self.pre_up),
+            QuickKey::PostUp => words.keep_in(&mut self.post_up),
+            QuickKey::PreDown => words.keep_in(&mut self.pre_down),
+            QuickKey::PostDown => words.keep_in(&mut self.post_down),
+            QuickKey::SaveConfig => words.whole(|word| {
+                self.save_config = word.eq_ignore_ascii_case("true");
+                let is_valid = self.save_config || word.eq_ignore_ascii_case("false");
+                is_valid.then_some(()).ok_or("expected `true` or `false`")
             }),
         }
     }
@@ -129,8 +129,8 @@ impl Quick {
             Err(fault) => return vec![fault],
         };
         match option {
-            QuickOption::KillSwitch => words.whole(|word| Ok(self.kill_switch = truth(word)?)),
-            QuickOption::Multicast => words.whole(|word| Ok(self.multicast = truth(word)?)),
+            QuickOption::KillSwitch => words.whole(|word| truth(word).map(|truth| self.kill_switch = truth)),
+            QuickOption::Multicast => words.whole(|word| truth(word).map(|truth| self.multicast = truth)),
             QuickOption::TrustedInterfaces => words.each(|word| {
                 let name =
                     InterfaceName::new(word.as_ref()).map_err(|_| "expected the name of an interface, as in eth1")?;
@@ -169,6 +169,12 @@ impl<'a> Words<'a> {
         read(self.text).err().map(fault).into_iter().collect()
     }
 
+    /// Keeps all of it as one text.
+    fn keep_in(self, list: &mut Vec<String>) -> Vec<Fault> {
+        list.push(self.text.to_owned());
+        Vec::new()
+    }
+
     /// Reads each item of a list with commas, spaces or both.
     fn each(self, mut read: impl FnMut(&str) -> Result<(), &'static str>) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -176,7 +182,9 @@ impl<'a> Words<'a> {
         for item in self.text.split(|letter: char| letter == ',' || letter.is_ascii_whitespace()) {
             let at = self.at + next;
             next += item.len() + 1;
-            if let (false, Err(expected)) = (item.is_empty(), if item.is_empty() { Ok(()) } else { read(item) }) {
+            if !item.is_empty()
+                && let Err(expected) = read(item)
+            {
                 faults.push(Fault::new(self.line.raw_position(at), item, expected));
             }
         }
