@@ -61,10 +61,12 @@ impl Deadlines {
 }
 
 impl Device {
-    /// Runs the timers that are due.
+    /// Runs timers that are due, a bounded number: each may send, and a stalled uplink is waited for with each. What is left
+    /// is due at the next call.
     pub(super) fn run_deadlines(&self, context: &mut Context) {
         let now = self.platform.clock.now();
-        while let Some(entry) = self.deadlines.pop_due(now) {
+        for _ in 0..MAX_RUN {
+            let Some(entry) = self.deadlines.pop_due(now) else { return };
             let Some(peer) = entry.peer.upgrade() else { continue };
             let mut state = peer.state();
             // Another entry, with an earlier deadline, has taken the place of this one.
@@ -77,6 +79,9 @@ impl Device {
         }
     }
 }
+
+/// Timers of one call: at 20 ms for a send that has to wait, three seconds.
+const MAX_RUN: usize = 150;
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {

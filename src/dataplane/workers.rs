@@ -149,7 +149,7 @@ impl Device {
 
 impl Threads {
     /// Returns the names of the threads that have not come round since this was last called, and asks all of them to
-    /// do so: see [`super::pulse`]. Never blocks.
+    /// do so: see `pulse`. Never blocks.
     pub fn beat(&self) -> Vec<String> {
         let late = self.pulse.beat();
         self.device.platform.poller.wake();

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -25,6 +25,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType};
 use super::sys;
 
 /// One routing netlink socket, close-on-exec and non-blocking.
+#[derive(Debug)]
 pub(super) struct Netlink {
     socket: OwnedFd,
     sequence: u32,
@@ -96,6 +97,10 @@ impl Netlink {
         let mut question = LinkMessage::default();
         question.attributes.push(LinkAttribute::IfName(name.to_owned()));
         question.attributes.extend(namespace.map(LinkAttribute::IfNetnsId));
+        self.ask_link(question)
+    }
+
+    fn ask_link(&mut self, question: LinkMessage) -> io::Result<Link> {
         let Some(RouteNetlinkMessage::NewLink(link)) = self.ask(RouteNetlinkMessage::GetLink(question), 0)? else {
             return Err(unexpected());
         };
@@ -148,6 +153,33 @@ impl Netlink {
     /// Returns the interface by which packets marked `mark` to `remote` leave, without a source address; `None` if
     /// there is no route.
     pub(super) fn route_interface(&mut self, remote: SocketAddr, mark: u32) -> io::Result<Option<u32>> {
+        Ok(self.route(remote, mark)?.as_ref().and_then(interface_of))
+    }
+
+    /// Returns how long a packet marked `mark` to `remote` may be without being fragmented, in bytes: what the route says
+    /// or has learnt, else the interface; `None` if there is no route.
+    pub(super) fn path_mtu(&mut self, remote: SocketAddr, mark: u32) -> io::Result<Option<u32>> {
+        let Some(route) = self.route(remote, mark)? else { return Ok(None) };
+        let metrics = route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Metrics(metrics) => Some(metrics),
+            _ => None,
+        });
+        let said = metrics.into_iter().flatten().find_map(|metric| match metric {
+            RouteMetric::Mtu(mtu) => Some(*mtu),
+            _ => None,
+        });
+        match (said, interface_of(&route)) {
+            (Some(mtu), _) => Ok(Some(mtu)),
+            (None, Some(interface)) => {
+                let mut question = LinkMessage::default();
+                question.header.index = interface;
+                Ok(Some(self.ask_link(question)?.mtu))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn route(&mut self, remote: SocketAddr, mark: u32) -> io::Result<Option<RouteMessage>> {
         let ip = remote.ip().to_canonical();
         let mut question = RouteMessage::default();
         question.header.address_family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -168,10 +200,7 @@ impl Netlink {
             Err(error) => return Err(error),
         };
         let Some(RouteNetlinkMessage::NewRoute(route)) = answer else { return Err(unexpected()) };
-        Ok(route.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Oif(interface) => Some(*interface),
-            _ => None,
-        }))
+        Ok(Some(route))
     }
 
     /// Sends one question and returns its answer, `None` if that is a mere acknowledgement.
@@ -247,6 +276,13 @@ impl AsFd for Netlink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+fn interface_of(route: &RouteMessage) -> Option<u32> {
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(interface) => Some(*interface),
+        _ => None,
+    })
 }
 
 /// The messages of one datagram; `None` for one that cannot be read.

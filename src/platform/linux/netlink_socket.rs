@@ -11,12 +11,14 @@
 //! Source: netlink(7).
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 use zeroize::Zeroizing;
+
+use super::sys;
 
 /// The length of the header before each message: struct nlmsghdr.
 pub(super) const HEADER_LEN: usize = 16;
@@ -43,6 +45,8 @@ impl NetlinkSocket {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
         rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 0))?;
+        // Else a refusal repeats the whole request, keys and all, and may be longer than the buffer. Since Linux 4.3.
+        let _ = sys::set_option(socket.as_fd(), libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1);
         Ok(Self { socket, sequence: 0, buffer: Zeroizing::new(vec![0; BUFFER_LEN]) })
     }
 

@@ -36,7 +36,7 @@ use crate::proto::endpoint::{Endpoint, Source};
 pub struct LinuxNetwork {
     poller: Arc<LinuxPoller>,
     trains: Trains,
-    routes: Mutex<Netlink>,
+    routes: Arc<Mutex<Netlink>>,
 }
 
 impl LinuxNetwork {
@@ -45,14 +45,14 @@ impl LinuxNetwork {
     /// # Errors
     /// The OS's, if there is no netlink.
     pub fn new(poller: Arc<LinuxPoller>, trains: Trains) -> io::Result<Self> {
-        Ok(Self { poller, trains, routes: Mutex::new(Netlink::open(0)?) })
+        Ok(Self { poller, trains, routes: Arc::new(Mutex::new(Netlink::open(0)?)) })
     }
 }
 
 impl Network for LinuxNetwork {
     /// Must be called from a thread in the namespace the sockets shall be in.
     fn bind(&self, port: u16, mark: u32) -> io::Result<Arc<dyn Udp>> {
-        let udp = LinuxUdp::bind(port, mark, self.trains)?;
+        let udp = LinuxUdp::bind(port, mark, self.trains, &self.routes)?;
         self.poller.add_socket(udp.v4.as_fd(), false)?;
         if let Some(v6) = &udp.v6 {
             self.poller.add_socket(v6.as_fd(), true)?;
@@ -73,6 +73,8 @@ struct LinuxUdp {
     v6: Option<OwnedFd>,
     port: u16,
     trains: Trains,
+    /// Those of the namespace the sockets are in.
+    routes: Arc<Mutex<Netlink>>,
     /// The firewall mark, by which routes may be chosen. Relaxed: it orders nothing.
     mark: AtomicU32,
     /// The kernel merges what comes in, for each family there is.
@@ -82,10 +84,10 @@ struct LinuxUdp {
 }
 
 impl LinuxUdp {
-    fn bind(port: u16, mark: u32, trains: Trains) -> io::Result<Self> {
+    fn bind(port: u16, mark: u32, trains: Trains, routes: &Arc<Mutex<Netlink>>) -> io::Result<Self> {
         let mut attempts = if port == 0 { RANDOM_PORT_ATTEMPTS } else { 1 };
         loop {
-            match Self::bind_both(port, mark, trains) {
+            match Self::bind_both(port, mark, trains, routes) {
                 // The port chosen for IPv4 is taken for IPv6; another may be free.
                 Err(error) if error.kind() == ErrorKind::AddrInUse && attempts > 1 => attempts -= 1,
                 result => return result,
@@ -93,7 +95,7 @@ impl LinuxUdp {
         }
     }
 
-    fn bind_both(port: u16, mark: u32, trains: Trains) -> io::Result<Self> {
+    fn bind_both(port: u16, mark: u32, trains: Trains, routes: &Arc<Mutex<Netlink>>) -> io::Result<Self> {
         let v4 = open_v4(mark)?;
         rustix::net::bind(&v4, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
         let local = SocketAddr::try_from(rustix::net::getsockname(&v4)?)?;
@@ -116,7 +118,16 @@ impl LinuxUdp {
         }
         let trains = if segments { trains } else { Trains::None };
         let (mark, v6_first) = (AtomicU32::new(mark), AtomicBool::new(false));
-        Ok(Self { v4, v6, port: local.port(), trains, mark, receives_trains: merges, v6_first })
+        Ok(Self {
+            v4,
+            v6,
+            port: local.port(),
+            trains,
+            routes: Arc::clone(routes),
+            mark,
+            receives_trains: merges,
+            v6_first,
+        })
     }
 
     /// Receives what waits at one socket, as far as buffers are free.
@@ -242,19 +253,11 @@ impl Udp for LinuxUdp {
         if self.trains == Trains::None { 1 } else { udp_offload::MAX_SEGMENTS }
     }
 
-    /// Asks the routing table by way of a socket of its own, connected to `remote`: nothing is sent. Four system calls.
+    /// Asks the routing table: at most four system calls, which need no privilege and which every thread may do.
     fn path_mtu(&self, remote: SocketAddr) -> Option<usize> {
-        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-        let family = if remote.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let probe = rustix::net::socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP)).ok()?;
-        match self.mark.load(Ordering::Relaxed) {
-            0 => {}
-            mark => set_mark(&probe, mark).ok()?,
-        }
-        rustix::net::connect(&probe, &remote).ok()?;
-        let mtu = if remote.is_ipv4() { sockopt::ip_mtu(&probe) } else { sockopt::ipv6_mtu(&probe) };
-        mtu.ok().map(|mtu| mtu as usize)
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mtu = routes.path_mtu(remote, self.mark.load(Ordering::Relaxed)).ok().flatten();
+        mtu.map(|mtu| mtu as usize)
     }
 
     fn receives_trains(&self) -> bool {

@@ -7,9 +7,7 @@
 
 use std::io;
 
-use netlink_packet_core::{NlasIterator, ParseableParametrized};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
+use netlink_packet_core::NlasIterator;
 use rustix::net::netlink::GENERIC;
 
 use super::netlink_socket::{Ask, HEADER_LEN, NetlinkSocket, unreadable};
@@ -22,30 +20,44 @@ pub const HEADERS_LEN: usize = HEADER_LEN + GENERIC_HEADER_LEN;
 /// # Errors
 /// The OS's, if there is no netlink.
 pub fn interfaces() -> io::Result<Vec<String>> {
-    let mut socket = NetlinkSocket::open(None)?;
-    let mut names = Vec::new();
-    // struct ifinfomsg without a word: all links.
-    let mut question = [0; HEADER_LEN + 16];
-    socket.ask(Ask::All, libc::RTM_GETLINK, &mut question, |body| {
-        names.extend(wireguard_link(body)?);
-        Ok(())
-    })?;
-    Ok(names)
+    let mut attempts = ATTEMPTS;
+    loop {
+        let mut names = Vec::new();
+        // struct ifinfomsg without a word: all links.
+        let mut question = [0; HEADER_LEN + LINK_HEADER_LEN];
+        let listed = NetlinkSocket::open(None)?.ask(Ask::All, libc::RTM_GETLINK, &mut question, |body| {
+            names.extend(wireguard_link(body));
+            Ok(())
+        });
+        match listed {
+            // A link came or went meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted && attempts > 1 => attempts -= 1,
+            listed => return listed.map(|()| names),
+        }
+    }
 }
 
-/// Returns the name of the link that is described, if it is the driver's.
-fn wireguard_link(body: &[u8]) -> io::Result<Option<String>> {
-    let message = RouteNetlinkMessage::parse_with_param(body, libc::RTM_NEWLINK).map_err(|_| unreadable())?;
-    let RouteNetlinkMessage::NewLink(link) = message else { return Err(unreadable()) };
-    let is_kind = |info: &LinkInfo| matches!(info, LinkInfo::Kind(InfoKind::Wireguard));
-    let is_ours = link.attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => infos.iter().any(is_kind),
-        _ => false,
-    });
-    Ok(link.attributes.into_iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) if is_ours => Some(name),
-        _ => None,
-    }))
+/// Returns the name of the link that is described, if it is the driver's. Only the name and the kind are read: whatever
+/// else there is of other links, they must not hide ours.
+fn wireguard_link(body: &[u8]) -> Option<String> {
+    let (mut name, mut is_ours) = (None, false);
+    for attribute in NlasIterator::new(body.get(LINK_HEADER_LEN..)?).map_while(Result::ok) {
+        match attribute.kind() {
+            libc::IFLA_IFNAME => name = text(attribute.value()).map(str::to_owned),
+            libc::IFLA_LINKINFO => {
+                let mut infos = NlasIterator::new(attribute.value()).map_while(Result::ok);
+                is_ours =
+                    infos.any(|info| info.kind() == libc::IFLA_INFO_KIND && text(info.value()) == Some("wireguard"));
+            }
+            _ => {}
+        }
+    }
+    name.filter(|_| is_ours)
+}
+
+/// Reads a string with the zero byte that ends it.
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok().map(|text| text.trim_end_matches('\0'))
 }
 
 /// The driver, by its family of generic netlink.
@@ -102,6 +114,10 @@ impl WireguardDriver {
     }
 }
 
+/// How often links are listed anew if they changed meanwhile.
+const ATTEMPTS: usize = 10;
+/// struct ifinfomsg.
+const LINK_HEADER_LEN: usize = 16;
 /// struct genlmsghdr: command, version, two bytes that are zero.
 const GENERIC_HEADER_LEN: usize = 4;
 /// struct nlattr.
@@ -122,18 +138,20 @@ mod tests {
     #[test]
     fn links_are_told_apart_by_their_kind() {
         use netlink_packet_core::Emitable;
-        use netlink_packet_route::link::LinkMessage;
+        use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
         let described = |kind: InfoKind| {
             let mut link = LinkMessage::default();
             link.attributes =
                 vec![LinkAttribute::IfName("wg0".to_owned()), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])];
             let mut bytes = vec![0; link.buffer_len()];
             link.emit(&mut bytes);
-            wireguard_link(&bytes).unwrap()
+            // What cannot be read behind it hides nothing.
+            bytes.extend([255; 6]);
+            wireguard_link(&bytes)
         };
         assert_eq!(described(InfoKind::Wireguard).as_deref(), Some("wg0"));
         assert_eq!(described(InfoKind::Tun), None);
-        assert!(wireguard_link(&[1, 2, 3]).is_err());
+        assert_eq!(wireguard_link(&[1, 2, 3]), None);
     }
 
     #[test]
