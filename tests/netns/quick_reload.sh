@@ -93,6 +93,18 @@ has_not "$(ip1 rule show)" "fwmark"
 expect "the port" "$(wg show wgq listen-port)" "$port"
 expect "the last handshake" "$(handshake_of wgq "$pub2")" "$shaken"
 
+step "an interface is called as the symbolic link it was brought up by"
+n1 "$IMPL" down wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "down failed: $(tail -n 3 "$world/rvpn.log")"
+mkdir "$world/links"
+mv "$world/wgq.conf" "$world/the office.conf"
+ln -s "../the office.conf" "$world/links/wgq.conf"
+n1 "$IMPL" up "$world/links/wgq.conf" >"$world/rvpn.log" 2>&1 9>&- </dev/null || fail "up failed: $(cat "$world/rvpn.log")"
+sed -i 's/^AllowedIPs.*/AllowedIPs = 192.168.241.0\/24, 10.6.0.0\/16/' "$world/the office.conf"
+reload
+has "$(ip1 route show)" "10.6.0.0/16 dev wgq"
+n1 "$IMPL" save wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "save failed: $(tail -n 3 "$world/rvpn.log")"
+grep -q '^ListenPort' "$world/the office.conf" || fail "not saved"
+
 step "down leaves nothing of it"
 n1 "$IMPL" down wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "down failed: $(tail -n 3 "$world/rvpn.log")"
 for _ in {1..50}; do
