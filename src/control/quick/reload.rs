@@ -1,14 +1,17 @@
 //! `reload`: a changed file is applied to a tunnel that is up, and what stays the same is not touched.
 //!
 //! ```text
-//!   kept facts + changed file --> plan --> is to be            only in "is to be": done, first
-//!                                 state --> is                 only in "is": undone, last, in the other direction
+//!   facts + changed file --> plan --> is to be            only in "is to be": done, first
+//!                            state --> is                 only in "is": undone, last, in the other direction
 //! ```
+//!
+//! The facts are those of now, but what the tunnel itself has made of them.
 //!
 //! A filter that changes is replaced in one step. Peers are synchronised as by `syncconf`. In between, both old and new
 //! addresses and routes are there, and no packet is without one. Commands of the file are not run.
 
 use super::error::QuickError;
+use super::facts;
 use super::machine::Machine;
 use super::plan::{self, Peers};
 use super::state::{State, StateFile};
@@ -29,7 +32,7 @@ pub fn reload(tunnel: Tunnel, world: &World, resolve: Resolve<'_>) -> Result<(),
         return Err(QuickError::IsNotUp { interface: name.to_owned() });
     };
     let mut machine = Machine::new(world, &interface, state.link, file.backup())?;
-    let Some(facts) = state.facts.clone().filter(|_| state.steps.contains(&Step::Link)) else {
+    let Some(before) = state.facts.clone().filter(|_| state.steps.contains(&Step::Link)) else {
         return Err(QuickError::LinkIsGone { interface: name.to_owned() });
     };
     if !machine.has_link()? {
@@ -38,13 +41,14 @@ pub fn reload(tunnel: Tunnel, world: &World, resolve: Resolve<'_>) -> Result<(),
     quick.kill_switch |= state.kill_switch;
     quick.post_up.clear();
     let peers = Peers::of(config.fwmark, config.listen_port, config.peers.iter().map(|peer| &peer.set));
+    let mut set = resolve(config)?;
+    let facts = facts::gather(machine.network(), &quick, &[])?.without(&state.steps, &before);
     let mut steps = plan::plan(name, &quick, &peers, &facts);
     if peers.mark.is_none() {
         keep_mark(&state.steps, &mut steps);
     }
 
     // Where the file is silent of key, port and mark, they stay: a `PostUp` may have set them.
-    let mut set = resolve(config)?;
     set.replace_peers = true;
     let status = world.client.status(name.as_ref())?;
     if !set.peers.is_empty() {
@@ -52,6 +56,7 @@ pub fn reload(tunnel: Tunnel, world: &World, resolve: Resolve<'_>) -> Result<(),
     }
     machine.configure_with(set);
     machine.catch_signals()?;
+    state.facts = Some(facts);
     state.pre_down.clone_from(&quick.pre_down);
     state.post_down.clone_from(&quick.post_down);
     let difference = Difference::new(&state.steps, &steps);
