@@ -77,6 +77,15 @@ has "$(ip1 route show)" "192.168.241.0/24 dev wgq"
 has_not "$(ip1 addr show wgq)" "192.168.241.1/24"
 has_not "$(wg show wgq peers)" "$extra"
 expect "resolv.conf" "$(cat /etc/resolv.conf)" "nameserver 192.0.2.1"
+
+step "a network that was connected becomes a route, and is one again"
+write_file $'Address = 192.168.241.9/32' "192.168.241.0/24"
+reload
+has "$(ip1 route show)" "192.168.241.0/24 dev wgq scope link"
+has_not "$(ip1 addr show wgq)" "192.168.241.9/24"
+write_file $'Address = 192.168.241.9/24' "192.168.241.0/24"
+reload
+has "$(ip1 route show)" "192.168.241.0/24 dev wgq proto kernel"
 start_pinging e1 192.168.241.2
 
 step "everything through it, with the kill switch, and back"

@@ -150,7 +150,7 @@ impl Routes {
 }
 
 /// Returns the network that the kernel itself routes to an interface with this address.
-fn connected(address: Prefix) -> Option<Prefix> {
+pub(super) fn connected(address: Prefix) -> Option<Prefix> {
     // Of IPv4, a single address is in the table `local` alone; of IPv6, it is in the main one too.
     (address.len < 32 || address.address.is_ipv6()).then(|| masked(address)).flatten()
 }

@@ -19,6 +19,7 @@ use super::step::Step;
 use super::transaction::{self, Actor};
 use super::{Resolve, Tunnel, World};
 use crate::control::config::synchronize;
+use crate::platform::linux::network::MAIN_TABLE;
 
 /// Applies a file to its tunnel.
 ///
@@ -87,6 +88,8 @@ struct Difference {
     new: Vec<Step>,
     /// To be undone, in this order.
     old: Vec<Step>,
+    /// To be done when all that is undone.
+    last: Vec<Step>,
 }
 
 impl Difference {
@@ -97,8 +100,9 @@ impl Difference {
         // Encrypted packets have the mark before anything asks for it.
         new.sort_by_key(|step| !matches!(step, Step::Configure { .. }));
         let is_old = |step: &&Step| !is_to_be.contains(step) && !new.iter().any(|new| replaces(new, step));
-        let old = is.iter().rev().filter(is_old).cloned().collect();
-        Self { new, old }
+        let old: Vec<_> = is.iter().rev().filter(is_old).cloned().collect();
+        let (last, new) = new.into_iter().partition(|step| old.iter().any(|old| occupies(old, step)));
+        Self { new, old, last }
     }
 
     fn apply(self, state: &mut State, file: &StateFile, machine: &mut Machine<'_>) -> Result<(), QuickError> {
@@ -124,7 +128,21 @@ impl Difference {
             state.steps.retain(|kept| kept != step);
             file.write(state)?;
         }
+        for step in &self.last {
+            transaction::apply(step, state, file, machine).map_err(|why| failed(step, why))?;
+        }
         Ok(())
+    }
+}
+
+/// Returns whether `new` is the route that the kernel itself has made for the address `old`: of IPv4, another one cannot
+/// stand beside it, and it goes with the address.
+fn occupies(old: &Step, new: &Step) -> bool {
+    match (old, new) {
+        (Step::Address(address), Step::Route { network, table: MAIN_TABLE }) => {
+            network.address.is_ipv4() && plan::connected(*address) == Some(*network)
+        }
+        _ => false,
     }
 }
 
@@ -159,7 +177,7 @@ mod tests {
     fn what_stays_the_same_is_not_touched_but_for_peers() {
         let configure = Step::Configure { mark: None };
         let steps = [Step::Link, configure.clone(), address(1), route(1)];
-        assert_eq!(Difference::new(&steps, &steps), Difference { new: vec![configure], old: vec![] });
+        assert_eq!(Difference::new(&steps, &steps), Difference { new: vec![configure], old: vec![], last: vec![] });
     }
 
     #[test]
@@ -169,8 +187,19 @@ mod tests {
         let expected = Difference {
             new: vec![address(3), route(3)],
             old: vec![Step::Hook("true".to_owned()), route(1), address(1)],
+            last: vec![],
         };
         assert_eq!(Difference::new(&is, &is_to_be), expected);
+    }
+
+    #[test]
+    fn a_route_waits_for_the_address_whose_network_it_is() {
+        let network = |len| Prefix { address: [10, 0, 0, 0].into(), len };
+        let route = |len| Step::Route { network: network(len), table: MAIN_TABLE };
+        let single = Step::Address(Prefix { address: [10, 0, 0, 1].into(), len: 32 });
+        let is_to_be = [single.clone(), route(24), route(16)];
+        let expected = Difference { new: vec![single, route(16)], old: vec![address(1)], last: vec![route(24)] };
+        assert_eq!(Difference::new(&[address(1)], &is_to_be), expected);
     }
 
     #[test]
@@ -193,7 +222,7 @@ mod tests {
             |last| Step::Dns(Dns { manager: Manager::File, servers: vec![[10, 0, 0, last].into()], search: vec![] });
         let is = [up(1), dns(1), filter(Family::V4, 1), filter(Family::V6, 1)];
         let is_to_be = [up(2), dns(2), filter(Family::V4, 2)];
-        let expected = Difference { new: is_to_be.to_vec(), old: vec![filter(Family::V6, 1)] };
+        let expected = Difference { new: is_to_be.to_vec(), old: vec![filter(Family::V6, 1)], last: vec![] };
         assert_eq!(Difference::new(&is, &is_to_be), expected);
     }
 }
