@@ -94,6 +94,9 @@ reload
 reaches n1 198.51.100.1
 has "$(n1 nft list tables)" "rvpn-kill-switch-wgq"
 has "$(ip1 rule show)" "not from all fwmark"
+write_file $'Address = 192.168.241.9/24\nFwMark = 9' "0.0.0.0/0"
+refuse "another mark was taken" n1 "$IMPL" reload wgq
+reaches n1 198.51.100.1
 write_file $'Address = 192.168.241.9/24' "192.168.241.0/24"
 reload
 stop_pinging "while a default route and a kill switch came and went"

@@ -117,6 +117,19 @@ pub enum QuickError {
         /// Why it failed.
         why: String,
     },
+    /// A file has another mark for encrypted packets, and rules or the kill switch ask for the present one.
+    #[error(
+        "{interface}: the mark of encrypted packets cannot change from {old} to {new} while all traffic depends on it; \
+         use `rvpn down {interface}` and `rvpn up {interface}`"
+    )]
+    MarkChanges {
+        /// The interface.
+        interface: String,
+        /// The present mark.
+        old: u32,
+        /// That of the file.
+        new: u32,
+    },
     /// A command of the file failed.
     #[error("{interface}: `{command}` {why}")]
     Hook {

@@ -55,6 +55,7 @@ pub fn reload(tunnel: Tunnel, world: &World, resolve: Resolve<'_>) -> Result<(),
     if !set.peers.is_empty() {
         synchronize(&mut set, &status);
     }
+    refuse_another_mark(name, &state.steps, &steps, set.fwmark)?;
     machine.configure_with(set);
     machine.catch_signals()?;
     state.facts = Some(facts);
@@ -78,6 +79,21 @@ fn keep_mark(is: &[Step], is_to_be: &mut [Step]) {
         if let Step::Configure { mark: mark @ None } = step {
             *mark = kept;
         }
+    }
+}
+
+/// Refuses to change a mark that rules or the kill switch ask for. The rules of either mark send packets with the other
+/// one into the tunnel, so that in no order of the changes do encrypted packets find their way throughout.
+fn refuse_another_mark(interface: &str, is: &[Step], is_to_be: &[Step], files: Option<u32>) -> Result<(), QuickError> {
+    let own = is_to_be.iter().find_map(|step| match step {
+        Step::Configure { mark } => *mark,
+        _ => None,
+    });
+    match (facts::mark_in_use(is), own.or(files)) {
+        (Some(old), Some(new)) if old != new => {
+            Err(QuickError::MarkChanges { interface: interface.to_owned(), old, new })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -163,7 +179,7 @@ mod tests {
     use super::super::dns::Manager;
     use super::super::step::{Dns, Firewall, KillSwitch};
     use super::*;
-    use crate::platform::linux::network::{Family, Prefix};
+    use crate::platform::linux::network::{Family, Prefix, Rule};
 
     fn address(last: u8) -> Step {
         Step::Address(Prefix { address: [10, 0, 0, last].into(), len: 24 })
@@ -211,6 +227,21 @@ mod tests {
         assert_eq!(Difference::new(&without, &with).new, [marked.clone(), Step::KillSwitch(switch)]);
         keep_mark(&with, &mut without);
         assert_eq!(without[1], marked);
+    }
+
+    #[test]
+    fn a_mark_that_rules_ask_for_does_not_change() {
+        let refuses =
+            |is: &[Step], mark, files| refuse_another_mark("wg0", is, &[Step::Configure { mark }], files).is_err();
+        let switch = KillSwitch { mark: 7, listen_port: None, trusted_interfaces: vec![] };
+        let rule = Rule::UnlessMarked { mark: 7, table: 7 };
+        let rule = Step::Rule { family: Family::V4, preference: 1, rule };
+        for is in [Step::KillSwitch(switch), rule].map(|step| [step]) {
+            assert!(refuses(&is, None, Some(8)) && refuses(&is, Some(8), None) && refuses(&is, None, Some(0)));
+            // The mark of the plan is the one that is set.
+            assert!(!refuses(&is, Some(7), Some(0)) && !refuses(&is, None, Some(7)) && !refuses(&is, None, None));
+        }
+        assert!(!refuses(&[Step::Configure { mark: Some(7) }], None, Some(8)));
     }
 
     #[test]
