@@ -32,7 +32,7 @@ pub fn reload(tunnel: Tunnel, world: &World, resolve: Resolve<'_>) -> Result<(),
     let Some(mut state) = file.read()? else {
         return Err(QuickError::IsNotUp { interface: name.to_owned() });
     };
-    let mut machine = Machine::new(world, &interface, state.link, file.backup())?;
+    let mut machine = Machine::new(world, &interface, state.link)?;
     let Some(before) = state.facts.clone().filter(|_| state.steps.contains(&Step::Link)) else {
         return Err(QuickError::LinkIsGone { interface: name.to_owned() });
     };

@@ -7,7 +7,8 @@
 //!
 //! A step that is in the file and was not done yet is undone without harm: its interface, table or rule is not there.
 //!
-//! /run is empty after a start of the machine, and so is then all that the steps have made.
+//! /run is empty after a start of the machine. So is then all that the steps have made, but what is in /etc/resolv.conf:
+//! the next `up` puts that right (see `dns`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -121,11 +122,6 @@ impl StateFile {
         &self.interface
     }
 
-    /// Returns where a file of the machine is kept while another one is in its place.
-    pub fn backup(&self) -> PathBuf {
-        self.directory.join(format!("{}.resolv.conf", self.interface))
-    }
-
     fn path(&self) -> PathBuf {
         self.directory.join(format!("{}.state", self.interface))
     }
@@ -150,6 +146,11 @@ pub fn others(directory: &Path, interface: &str) -> Vec<State> {
         is_other.then(|| fs::read(entry.path()).ok()).flatten()
     });
     states.filter_map(|text| serde_json::from_slice(&text).ok()).collect()
+}
+
+/// Returns whether `up` has brought up an interface, or is about to.
+pub fn is_there(directory: &Path, interface: &str) -> bool {
+    directory.join(format!("{interface}.state")).exists()
 }
 
 /// Returns where state files are.
