@@ -74,6 +74,7 @@ step "after the daemon was killed, down leaves nothing"
 write_file "#rvpn: KillSwitch = yes" "0.0.0.0/0, ::/0"
 n1 "$IMPL" up "$world/wgq.conf" >"$world/rvpn.log" 2>&1 9>&- </dev/null || fail "up failed: $(cat "$world/rvpn.log")"
 refuse "up twice" n1 "$IMPL" up "$world/wgq.conf"
+refuse "down in another network namespace" n2 "$IMPL" down wgq
 grep -q 10.0.0.53 /etc/resolv.conf || fail "no DNS server"
 daemon=$(pidof_daemon wgq)
 kill -KILL "$daemon"

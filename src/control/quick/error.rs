@@ -53,6 +53,17 @@ pub enum QuickError {
         /// The interface.
         interface: String,
     },
+    /// It was brought up where this process cannot reach it.
+    #[error(
+        "{interface} was brought up in another network namespace; use this command there; if that namespace is no more, \
+         remove {}", path.display()
+    )]
+    Elsewhere {
+        /// The interface.
+        interface: String,
+        /// The file that says so.
+        path: PathBuf,
+    },
     /// Nothing is known of it.
     #[error("{interface}: `rvpn up` has not brought it up")]
     IsNotUp {

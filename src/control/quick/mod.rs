@@ -95,6 +95,7 @@ pub fn up(tunnel: Tunnel, kill_switch: bool, world: &World, resolve: Resolve<'_>
     quick.kill_switch |= kill_switch;
     let mut state = State {
         file: path,
+        namespace: state::namespace(),
         kill_switch,
         link: None,
         facts: None,

@@ -160,6 +160,7 @@ mod tests {
         let (pre_down, post_down) = (Vec::new(), Vec::new());
         State {
             file: "wg0.conf".into(),
+            namespace: None,
             kill_switch: false,
             link: None,
             facts: None,
