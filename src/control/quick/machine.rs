@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rvpn_uapi::Set;
 
-use super::error::{QuickError, why};
+use super::error::{QuickError, why, why_no_address};
 use super::facts::SOURCE_VALID_MARK;
 use super::interrupt::Interrupts;
 use super::state;
@@ -220,6 +220,9 @@ impl Actor for Machine<'_> {
             Step::Dns(servers) => {
                 let link = self.index().map_err(|error| why(&error))?;
                 dns::set(servers, self.interface.as_str(), link)
+            }
+            Step::Address(address) => {
+                self.change(step).map_err(|error| why_no_address(&error, address.address, self.interface.as_str()))
             }
             _ => self.change(step).map_err(|error| why(&error)),
         }
