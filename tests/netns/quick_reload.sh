@@ -77,6 +77,15 @@ has "$(ip1 route show)" "192.168.241.0/24 dev wgq"
 has_not "$(ip1 addr show wgq)" "192.168.241.1/24"
 has_not "$(wg show wgq peers)" "$extra"
 expect "resolv.conf" "$(cat /etc/resolv.conf)" "nameserver 192.0.2.1"
+
+step "a network that was connected becomes a route, and is one again"
+write_file $'Address = 192.168.241.9/32' "192.168.241.0/24"
+reload
+has "$(ip1 route show)" "192.168.241.0/24 dev wgq scope link"
+has_not "$(ip1 addr show wgq)" "192.168.241.9/24"
+write_file $'Address = 192.168.241.9/24' "192.168.241.0/24"
+reload
+has "$(ip1 route show)" "192.168.241.0/24 dev wgq proto kernel"
 start_pinging e1 192.168.241.2
 
 step "everything through it, with the kill switch, and back"
@@ -85,6 +94,9 @@ reload
 reaches n1 198.51.100.1
 has "$(n1 nft list tables)" "rvpn-kill-switch-wgq"
 has "$(ip1 rule show)" "not from all fwmark"
+write_file $'Address = 192.168.241.9/24\nFwMark = 9' "0.0.0.0/0"
+refuse "another mark was taken" n1 "$IMPL" reload wgq
+reaches n1 198.51.100.1
 write_file $'Address = 192.168.241.9/24' "192.168.241.0/24"
 reload
 stop_pinging "while a default route and a kill switch came and went"
@@ -92,6 +104,18 @@ expect "tables" "$(n1 nft list tables)" ""
 has_not "$(ip1 rule show)" "fwmark"
 expect "the port" "$(wg show wgq listen-port)" "$port"
 expect "the last handshake" "$(handshake_of wgq "$pub2")" "$shaken"
+
+step "an interface is called as the symbolic link it was brought up by"
+n1 "$IMPL" down wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "down failed: $(tail -n 3 "$world/rvpn.log")"
+mkdir "$world/links"
+mv "$world/wgq.conf" "$world/the office.conf"
+ln -s "../the office.conf" "$world/links/wgq.conf"
+n1 "$IMPL" up "$world/links/wgq.conf" >"$world/rvpn.log" 2>&1 9>&- </dev/null || fail "up failed: $(cat "$world/rvpn.log")"
+sed -i 's/^AllowedIPs.*/AllowedIPs = 192.168.241.0\/24, 10.6.0.0\/16/' "$world/the office.conf"
+reload
+has "$(ip1 route show)" "10.6.0.0/16 dev wgq"
+n1 "$IMPL" save wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "save failed: $(tail -n 3 "$world/rvpn.log")"
+grep -q '^ListenPort' "$world/the office.conf" || fail "not saved"
 
 step "down leaves nothing of it"
 n1 "$IMPL" down wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "down failed: $(tail -n 3 "$world/rvpn.log")"

@@ -74,6 +74,7 @@ step "after the daemon was killed, down leaves nothing"
 write_file "#rvpn: KillSwitch = yes" "0.0.0.0/0, ::/0"
 n1 "$IMPL" up "$world/wgq.conf" >"$world/rvpn.log" 2>&1 9>&- </dev/null || fail "up failed: $(cat "$world/rvpn.log")"
 refuse "up twice" n1 "$IMPL" up "$world/wgq.conf"
+refuse "down in another network namespace" n2 "$IMPL" down wgq
 grep -q 10.0.0.53 /etc/resolv.conf || fail "no DNS server"
 daemon=$(pidof_daemon wgq)
 kill -KILL "$daemon"
@@ -93,6 +94,18 @@ write_file "" "0.0.0.0/0"
 n1 "$IMPL" up "$world/wgq.conf" >"$world/rvpn.log" 2>&1 9>&- </dev/null || fail "up failed: $(cat "$world/rvpn.log")"
 n1 "$IMPL" down wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "down failed: $(cat "$world/rvpn.log")"
 settles "after an up that was killed at once"
+
+step "what a power cut left of DNS is put right before endpoints are looked up"
+write_file "" "10.7.0.0/16"
+n1 "$IMPL" up "$world/wgq.conf" >"$world/rvpn.log" 2>&1 9>&- </dev/null || fail "up failed: $(cat "$world/rvpn.log")"
+cp /etc/resolv.conf "$world/left"
+n1 "$IMPL" down wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "down failed: $(cat "$world/rvpn.log")"
+cat "$world/left" >/etc/resolv.conf
+write_file "PreUp = cp /etc/resolv.conf $world/seen" "10.7.0.0/16"
+n1 "$IMPL" up "$world/wgq.conf" >"$world/rvpn.log" 2>&1 9>&- </dev/null || fail "up failed: $(cat "$world/rvpn.log")"
+expect "the servers while endpoints are looked up" "$(cat "$world/seen")" "nameserver 192.0.2.1"
+n1 "$IMPL" down wgq >>"$world/rvpn.log" 2>&1 9>&- || fail "down failed: $(cat "$world/rvpn.log")"
+settles "after a power cut"
 
 step "what others did meanwhile stays"
 write_file "" "10.7.0.0/16"

@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments, world: &World) -> Result<(), Failure> {
     let interface = arguments.interface()?;
     // What `up` made is to go, whatever has become of its file; it may be called by its name wherever it lies.
     let path = quick::file_of(&interface, world)?;
-    let tunnel = up::read(path.as_os_str());
+    let tunnel = up::read_of(interface.clone(), path);
     if let Err(failure) = &tunnel {
         warn(&format!("{failure}; its commands are those it had at `up`, and it is not saved"));
     }

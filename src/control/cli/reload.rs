@@ -6,8 +6,9 @@ use super::up;
 use crate::control::quick::{self, World};
 
 pub(super) fn run(arguments: &Arguments, world: &World) -> Result<(), Failure> {
-    let path = quick::file_of(&arguments.interface()?, world)?;
-    let tunnel = up::read(path.as_os_str())?;
+    let interface = arguments.interface()?;
+    let path = quick::file_of(&interface, world)?;
+    let tunnel = up::read_of(interface, path)?;
     let file = tunnel.path.display().to_string();
     let retries = up::retries(&tunnel.config)?;
     Ok(quick::reload(tunnel, world, &mut |config| up::resolve(config, &file, retries))?)

@@ -6,6 +6,7 @@ use super::up;
 use crate::control::quick::{self, World};
 
 pub(super) fn run(arguments: &Arguments, world: &World) -> Result<(), Failure> {
-    let path = quick::file_of(&arguments.interface()?, world)?;
-    Ok(quick::save(&up::read(path.as_os_str())?, world)?)
+    let interface = arguments.interface()?;
+    let path = quick::file_of(&interface, world)?;
+    Ok(quick::save(&up::read_of(interface, path)?, world)?)
 }

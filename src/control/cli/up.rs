@@ -1,6 +1,7 @@
 //! `rvpn up`: a file becomes a tunnel.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use clap::ArgAction;
 use clap::builder::FalseyValueParser;
@@ -10,6 +11,7 @@ use super::failure::Failure;
 use super::{secret_file, setconf, warn};
 use crate::control::config::{Config, ConfigError, Fault};
 use crate::control::endpoint::Retries;
+use crate::control::interface::InterfaceName;
 use crate::control::quick::{self, Tunnel, World, file};
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +37,11 @@ pub(super) fn run(arguments: &Arguments, world: &World) -> Result<(), Failure> {
 /// Reads the file that `name` names. All that is wrong with it is told at once.
 pub(super) fn read(name: &OsStr) -> Result<Tunnel, Failure> {
     let (path, interface) = file::find(name)?;
+    read_of(interface, path)
+}
+
+/// Reads the file from which `interface` was brought up. It may be called otherwise where a symbolic link named it.
+pub(super) fn read_of(interface: InterfaceName, path: PathBuf) -> Result<Tunnel, Failure> {
     let read = secret_file::read(path.as_os_str())?;
     let file = path.display().to_string();
     let failed = |faults: Vec<Fault>| Failure::Config(ConfigError { file: file.clone(), faults });

@@ -107,7 +107,10 @@ pub const OPTIONS: [KeyText; 3] = [
         name: "KillSwitch",
         value: "yes | no",
         text: "Whether nothing leaves but through the tunnel, from before it is up until `rvpn down`, also when the \
-               daemon is killed. Loopback, DHCP and IPv6 neighbour discovery stay open.",
+               daemon is killed. Loopback, DHCP and IPv6 neighbour discovery stay open. It is a table of nftables: what flushes the \
+               ruleset, as a restart of nftables.service does, opens it, and an `up` that fails does too. Packet \
+               sockets and guests on a bridge pass it by, and a process with CAP_NET_RAW or CAP_NET_ADMIN can give \
+               its packets the mark that opens it.",
     },
     KeyText {
         name: "TrustedInterfaces",

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | systemd-resolved | D-Bus, as `resolvectl` does | the same, or the end of the interface |
 //! | `resolvconf` | its program, as wg-quick does | the same |
-//! | none | writing /etc/resolv.conf | writing what was in it, kept in /run/rvpn |
+//! | none | writing /etc/resolv.conf | writing what was in it, kept there as comments |
 //!
 //! The first of these that is there is told.
 //!
@@ -56,11 +56,20 @@ impl Manager {
     }
 }
 
-/// Tells of the servers of an interface with the index `link`. What was in the file is kept in `backup`, if it is the file that is written.
+/// Takes out of the file what was written for interfaces that are not up: after a power cut, it has outlasted them, and
+/// their servers may be out of reach.
 ///
 /// # Errors
 /// Why not, in words.
-pub(super) fn set(dns: &Dns, interface: &str, link: u32, backup: &Path) -> Result<(), String> {
+pub(super) fn tidy(is_up: &dyn Fn(&str) -> bool) -> Result<(), String> {
+    file::restore(Path::new(file::PATH), &|interface| !is_up(interface))
+}
+
+/// Tells of the servers of an interface with the index `link`.
+///
+/// # Errors
+/// Why not, in words.
+pub(super) fn set(dns: &Dns, interface: &str, link: u32) -> Result<(), String> {
     let mut text: String = dns.servers.iter().map(|server| format!("nameserver {server}\n")).collect();
     if !dns.search.is_empty() {
         text.push_str(&format!("search {}\n", dns.search.join(" ")));
@@ -68,7 +77,7 @@ pub(super) fn set(dns: &Dns, interface: &str, link: u32, backup: &Path) -> Resul
     match dns.manager {
         Manager::Resolved => resolved::set(link, &dns.servers, &dns.search),
         Manager::Resolvconf => resolvconf::add(interface, &text),
-        Manager::File => file::replace(Path::new(file::PATH), interface, &text, backup),
+        Manager::File => file::replace(Path::new(file::PATH), interface, &text),
     }
 }
 
@@ -76,11 +85,11 @@ pub(super) fn set(dns: &Dns, interface: &str, link: u32, backup: &Path) -> Resul
 ///
 /// # Errors
 /// Why not, in words.
-pub(super) fn unset(dns: &Dns, interface: &str, link: Option<u32>, backup: &Path) -> Result<(), String> {
+pub(super) fn unset(dns: &Dns, interface: &str, link: Option<u32>) -> Result<(), String> {
     match dns.manager {
         // Without an interface it knows of no servers of it.
         Manager::Resolved => link.map_or(Ok(()), resolved::unset),
         Manager::Resolvconf => resolvconf::remove(interface),
-        Manager::File => file::restore(Path::new(file::PATH), interface, backup),
+        Manager::File => file::restore(Path::new(file::PATH), &|name| name == interface),
     }
 }

@@ -1,7 +1,10 @@
 //! Why a tunnel is not brought up, down or changed, as sentences.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
+
+use rustix::io::Errno;
 
 use crate::control::client::ClientError;
 use crate::control::config::ConfigError;
@@ -52,6 +55,17 @@ pub enum QuickError {
     IsUp {
         /// The interface.
         interface: String,
+    },
+    /// It was brought up where this process cannot reach it.
+    #[error(
+        "{interface} was brought up in another network namespace; use this command there; if that namespace is no more, \
+         remove {}", path.display()
+    )]
+    Elsewhere {
+        /// The interface.
+        interface: String,
+        /// The file that says so.
+        path: PathBuf,
     },
     /// Nothing is known of it.
     #[error("{interface}: `rvpn up` has not brought it up")]
@@ -117,6 +131,19 @@ pub enum QuickError {
         /// Why it failed.
         why: String,
     },
+    /// A file has another mark for encrypted packets, and rules or the kill switch ask for the present one.
+    #[error(
+        "{interface}: the mark of encrypted packets cannot change from {old} to {new} while all traffic depends on it; \
+         use `rvpn down {interface}` and `rvpn up {interface}`"
+    )]
+    MarkChanges {
+        /// The interface.
+        interface: String,
+        /// The present mark.
+        old: u32,
+        /// That of the file.
+        new: u32,
+    },
     /// A command of the file failed.
     #[error("{interface}: `{command}` {why}")]
     Hook {
@@ -145,8 +172,34 @@ pub enum QuickError {
 
 /// The text of an error of the kernel, with the way out if a right is missing.
 pub(super) fn why(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => format!("{}: run it as root", reason(error)),
-        _ => reason(error),
+    // EACCES comes to root too.
+    match error.raw_os_error() == Some(Errno::PERM.raw_os_error()) {
+        true => format!("{}: run it as root", reason(error)),
+        false => reason(error),
+    }
+}
+
+/// The same, for an address of `interface`: EACCES is how the kernel says that IPv6 is switched off.
+pub(super) fn why_no_address(error: &io::Error, address: IpAddr, interface: &str) -> String {
+    match error.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) && address.is_ipv6() {
+        true => {
+            format!("{}: IPv6 is switched off by sysctl net.ipv6.conf.{interface}.disable_ipv6", reason(error))
+        }
+        false => why(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_out_is_that_of_the_error() {
+        let error = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        assert!(why(&error(Errno::PERM)).ends_with("run it as root"));
+        assert!(!why(&error(Errno::ACCESS)).contains("root"));
+        let why_no = |errno, address: &str| why_no_address(&error(errno), address.parse().expect("one"), "wg0");
+        assert!(why_no(Errno::ACCESS, "fd00::1").ends_with("net.ipv6.conf.wg0.disable_ipv6"));
+        assert!(!why_no(Errno::ACCESS, "10.0.0.1").contains("sysctl") && why_no(Errno::PERM, "::").contains("root"));
     }
 }

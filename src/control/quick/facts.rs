@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use super::dns::Manager;
 use super::error::QuickError;
 use super::plan::{FIRST_TABLE, Facts};
+use super::step::Step;
 use crate::control::config::quick::{Quick, Table};
-use crate::platform::linux::network::{Family, Network};
+use crate::platform::linux::network::{Family, Network, Rule};
 
 /// The switch of [`Facts::source_valid_mark`].
 pub(super) const SOURCE_VALID_MARK: &str = "/proc/sys/net/ipv4/conf/all/src_valid_mark";
@@ -42,6 +43,49 @@ pub(super) fn gather(network: &mut Network, quick: &Quick, endpoints: &[SocketAd
         // A kernel without the switch has nothing to set.
         source_valid_mark: fs::read_to_string(SOURCE_VALID_MARK).map_or(true, |text| text.trim() != "0"),
         dns_manager: Manager::find(),
+    })
+}
+
+impl Facts {
+    /// Returns what these facts, of a machine where a tunnel is up, would be without it: what its `steps` use is its own.
+    /// `before` are those of the time before it was up: the ways to its endpoints may lead through itself by now.
+    pub(super) fn without(self, steps: &[Step], before: &Self) -> Self {
+        let own_mark = steps.iter().find_map(|step| match step {
+            Step::Configure { mark } => *mark,
+            _ => None,
+        });
+        let preference = |wanted, free| {
+            let own = steps.iter().find_map(|step| match step {
+                Step::Rule { family, preference, rule: Rule::UnlessMarked { .. } } if *family == wanted => {
+                    Some(*preference)
+                }
+                _ => None,
+            });
+            own.unwrap_or(free)
+        };
+        let manager = steps.iter().find_map(|step| match step {
+            Step::Dns(dns) => Some(dns.manager),
+            _ => None,
+        });
+        let [free_v4, free_v6] = self.preferences;
+        Self {
+            path_mtu: before.path_mtu,
+            // A mark that nothing asks for any more may be another tunnel's by now.
+            free_table: own_mark.filter(|&mark| mark_in_use(steps) == Some(mark)).unwrap_or(self.free_table),
+            preferences: [preference(Family::V4, free_v4), preference(Family::V6, free_v6)],
+            source_valid_mark: self.source_valid_mark && !steps.contains(&Step::SourceValidMark),
+            dns_manager: manager.unwrap_or(self.dns_manager),
+            named_table: self.named_table,
+        }
+    }
+}
+
+/// Returns the mark by which rules or the kill switch of these steps know encrypted packets.
+pub(super) fn mark_in_use(steps: &[Step]) -> Option<u32> {
+    steps.iter().find_map(|step| match step {
+        Step::Rule { rule: Rule::UnlessMarked { mark, .. }, .. } => Some(*mark),
+        Step::KillSwitch(switch) => Some(switch.mark),
+        _ => None,
     })
 }
 
@@ -101,5 +145,26 @@ mod tests {
         assert_eq!(number_in(text, "other"), Some(101));
         assert_eq!((number_in(text, "no"), number_in(text, "bad")), (None, None));
         assert_eq!(table_number("main"), Some(254));
+    }
+
+    #[test]
+    fn what_the_tunnel_itself_uses_is_not_taken_and_all_else_is_looked_up_anew() {
+        let facts = |table: u32| Facts {
+            path_mtu: Some(table),
+            free_table: table,
+            named_table: Some(table),
+            preferences: [table, table],
+            source_valid_mark: true,
+            dns_manager: Manager::File,
+        };
+        let rule = Rule::UnlessMarked { mark: 1, table: 1 };
+        let configure = Step::Configure { mark: Some(1) };
+        let rules = Step::Rule { family: Family::V4, preference: 1, rule };
+        let steps = [configure.clone(), rules, Step::SourceValidMark];
+        let expected = Facts { named_table: Some(2), preferences: [1, 2], source_valid_mark: false, ..facts(1) };
+        assert_eq!(facts(2).without(&steps, &facts(1)), expected);
+        let expected = Facts { path_mtu: Some(1), ..facts(2) };
+        assert_eq!(facts(2).without(&[configure], &facts(1)), expected);
+        assert_eq!(facts(2).without(&[], &facts(1)), expected);
     }
 }

@@ -5,6 +5,7 @@
 //! Source: wg-quick(8).
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::QuickError;
@@ -18,7 +19,7 @@ const DIRECTORY: &str = "/etc/wireguard";
 /// without symbolic links, and the name of its interface.
 ///
 /// # Errors
-/// [`QuickError::NoFile`] or [`QuickError::FileName`].
+/// [`QuickError::NoFile`], [`QuickError::FileName`], and [`QuickError::File`] where it cannot be looked for.
 pub fn find(argument: &OsStr) -> Result<(PathBuf, InterfaceName), QuickError> {
     let given = Path::new(argument);
     let path = if is_name(argument) {
@@ -30,7 +31,12 @@ pub fn find(argument: &OsStr) -> Result<(PathBuf, InterfaceName), QuickError> {
     };
     let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(".conf"));
     let name = name.filter(|name| is_name(name.as_ref())).and_then(|name| InterfaceName::new(name.as_ref()).ok());
-    let Ok(found) = path.canonicalize() else {
+    let found = match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => return Err(QuickError::File { action: "read", path, source }),
+        Ok(found) => Some(found),
+    };
+    let Some(found) = found else {
         let is_here = is_name(argument) && given.extension() == Some("conf".as_ref()) && given.is_file();
         let hint =
             if is_here { format!("; `./{}` is the one in this directory", given.display()) } else { String::new() };
@@ -99,6 +105,9 @@ mod tests {
         assert_eq!(error("./no-such.conf"), "./no-such.conf: there is no such file");
         assert!(error("Cargo.toml").starts_with("/etc/wireguard/Cargo.toml.conf: "));
         let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("file"), "").expect("written");
+        let below = directory.path().join("file/wg0.conf").display().to_string();
+        assert_eq!(error(&below), format!("{below}: cannot read it: not a directory"));
         for (name, interface) in [("wg0.conf", Some("wg0")), ("wg 0.conf", None), ("show.conf", None), ("wg0", None)] {
             let path = directory.path().join(name);
             std::fs::write(&path, "").expect("written");

@@ -41,7 +41,8 @@ pub(super) fn protection_name(interface: &str, family: IpFamily) -> (Family, Str
 
 /// Returns the table that drops what is not in the tunnel.
 ///
-/// What encrypted packets carry is not looked at; they have the mark, which needs CAP_NET_ADMIN to set.
+/// What encrypted packets carry is not looked at; they have the mark, which needs CAP_NET_ADMIN to set, or since
+/// Linux 5.17 CAP_NET_RAW.
 pub(super) fn kill_switch(interface: &str, switch: &KillSwitch) -> Table {
     let inside = || [interface, "lo"].into_iter().chain(switch.trusted_interfaces.iter().map(String::as_str));
     let accept = |terms: &[Term]| [terms, &[Term::Accept]].concat();

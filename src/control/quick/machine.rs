@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rvpn_uapi::Set;
 
-use super::error::{QuickError, why};
+use super::error::{QuickError, why, why_no_address};
 use super::facts::SOURCE_VALID_MARK;
 use super::interrupt::Interrupts;
 use super::state;
@@ -32,20 +32,14 @@ pub(super) struct Machine<'a> {
     /// Keys and peers, once their endpoints have addresses.
     set: Option<Set>,
     link: Option<u32>,
-    backup: PathBuf,
     interrupts: Option<Interrupts>,
 }
 
 impl<'a> Machine<'a> {
     /// `link` is the index of the interface if it has been made.
-    pub(super) fn new(
-        world: &'a World,
-        interface: &InterfaceName,
-        link: Option<u32>,
-        backup: PathBuf,
-    ) -> Result<Self, QuickError> {
+    pub(super) fn new(world: &'a World, interface: &InterfaceName, link: Option<u32>) -> Result<Self, QuickError> {
         let network = Network::open().map_err(|source| QuickError::Ask { what: "the network", source })?;
-        Ok(Self { world, interface: interface.clone(), network, set: None, link, backup, interrupts: None })
+        Ok(Self { world, interface: interface.clone(), network, set: None, link, interrupts: None })
     }
 
     pub(super) const fn network(&mut self) -> &mut Network {
@@ -225,7 +219,10 @@ impl Actor for Machine<'_> {
             Step::Configure { mark } => self.configure(*mark),
             Step::Dns(servers) => {
                 let link = self.index().map_err(|error| why(&error))?;
-                dns::set(servers, self.interface.as_str(), link, &self.backup)
+                dns::set(servers, self.interface.as_str(), link)
+            }
+            Step::Address(address) => {
+                self.change(step).map_err(|error| why_no_address(&error, address.address, self.interface.as_str()))
             }
             _ => self.change(step).map_err(|error| why(&error)),
         }
@@ -234,7 +231,7 @@ impl Actor for Machine<'_> {
     fn undo(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Link => self.delete_link(),
-            Step::Dns(servers) => dns::unset(servers, self.interface.as_str(), self.link, &self.backup),
+            Step::Dns(servers) => dns::unset(servers, self.interface.as_str(), self.link),
             _ => match self.change_back(step) {
                 Err(error) if is_absent(&error) => Ok(()),
                 result => result.map_err(|error| why(&error)),

@@ -88,13 +88,14 @@ pub fn up(tunnel: Tunnel, kill_switch: bool, world: &World, resolve: Resolve<'_>
     if file.read()?.is_some() {
         return Err(QuickError::IsUp { interface: name.to_owned() });
     }
-    let mut machine = Machine::new(world, &interface, None, file.backup())?;
+    let mut machine = Machine::new(world, &interface, None)?;
     if machine.has_link()? {
         return Err(QuickError::Exists { interface: name.to_owned() });
     }
     quick.kill_switch |= kill_switch;
     let mut state = State {
         file: path,
+        namespace: state::namespace(),
         kill_switch,
         link: None,
         facts: None,
@@ -102,6 +103,9 @@ pub fn up(tunnel: Tunnel, kill_switch: bool, world: &World, resolve: Resolve<'_>
         pre_down: quick.pre_down.clone(),
         post_down: quick.post_down.clone(),
     };
+    if let Err(why) = dns::tidy(&|other| state::is_there(&world.state_directory, other)) {
+        machine.warn(&why);
+    }
     // They may be what makes the network, so nothing is looked up before.
     run_hooks(&quick.pre_up, name, &mut machine)?;
     let peers = Peers::of(config.fwmark, config.listen_port, config.peers.iter().map(|peer| &peer.set));
@@ -137,7 +141,7 @@ pub fn down(interface: &InterfaceName, quick: Option<&Quick>, world: &World) -> 
     let Some(mut state) = file.read()? else {
         return Err(QuickError::IsNotUp { interface: name.to_owned() });
     };
-    let mut machine = Machine::new(world, interface, state.link, file.backup())?;
+    let mut machine = Machine::new(world, interface, state.link)?;
     let has_link = machine.has_link()?;
     let (pre_down, post_down) = match quick {
         Some(quick) => (quick.pre_down.clone(), quick.post_down.clone()),
@@ -177,7 +181,7 @@ pub fn save(tunnel: &Tunnel, world: &World) -> Result<(), QuickError> {
     let name = tunnel.interface.as_str();
     let file = StateFile::lock(&world.state_directory, name)?;
     let state = file.read()?.ok_or_else(|| QuickError::IsNotUp { interface: name.to_owned() })?;
-    let mut machine = Machine::new(world, &tunnel.interface, state.link, file.backup())?;
+    let mut machine = Machine::new(world, &tunnel.interface, state.link)?;
     save_present(&tunnel.quick, &state, &mut machine, world)
 }
 

@@ -5,7 +5,7 @@
 //!     route in a table of its own,  rule: unmarked packets use it,  rule: but for networks that are nearer,  filter
 //! ```
 //!
-//! The order is that of wg-quick. `reload` plans again with the facts of the first time, and does the difference.
+//! The order is that of wg-quick. `reload` plans again, with what the machine has by then, and does the difference.
 //!
 //! Source: wg-quick(8); <https://www.wireguard.com/netns/#improved-rule-based-routing>.
 
@@ -122,7 +122,11 @@ impl Routes {
             Some(Table::Off) => return routes,
             None | Some(Table::Auto) => None,
             Some(Table::Number(number)) => Some(number),
-            Some(Table::Name(_)) => Some(facts.named_table.unwrap_or(MAIN_TABLE)),
+            // Facts of this file have its number. Without one, no table is right, the main one least of all.
+            Some(Table::Name(_)) => match facts.named_table {
+                None => return routes,
+                number => number,
+            },
         };
         // The narrow ones first, so that a wide one is known to be needed.
         let mut networks: Vec<_> = peers.allowed_ips.iter().copied().collect();
@@ -146,7 +150,7 @@ impl Routes {
 }
 
 /// Returns the network that the kernel itself routes to an interface with this address.
-fn connected(address: Prefix) -> Option<Prefix> {
+pub(super) fn connected(address: Prefix) -> Option<Prefix> {
     // Of IPv4, a single address is in the table `local` alone; of IPv6, it is in the main one too.
     (address.len < 32 || address.address.is_ipv6()).then(|| masked(address)).flatten()
 }

@@ -7,7 +7,8 @@
 //!
 //! A step that is in the file and was not done yet is undone without harm: its interface, table or rule is not there.
 //!
-//! /run is empty after a start of the machine, and so is then all that the steps have made.
+//! /run is empty after a start of the machine. So is then all that the steps have made, but what is in /etc/resolv.conf:
+//! the next `up` puts that right (see `dns`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -26,6 +27,8 @@ use super::step::Step;
 pub struct State {
     /// The file it was made from.
     pub file: PathBuf,
+    /// The network namespace it is in, as [`namespace`] has it. Files are not kept apart by namespaces.
+    pub namespace: Option<(u64, u64)>,
     /// Whether the command line asked for the kill switch.
     pub kill_switch: bool,
     /// The index of the interface, once it is there.
@@ -76,14 +79,20 @@ impl StateFile {
     /// Reads the state; `None` if there is none.
     ///
     /// # Errors
-    /// [`QuickError::File`].
+    /// [`QuickError::File`], and [`QuickError::Elsewhere`] for one of another network namespace.
     pub fn read(&self) -> Result<Option<State>, QuickError> {
         let path = self.path();
         let failed = |source| QuickError::File { action: "read", path: path.clone(), source };
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| failed(error.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(error)),
+        let state: State = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| failed(error.into()))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        match state.namespace {
+            Some(_) if state.namespace != namespace() => {
+                Err(QuickError::Elsewhere { interface: self.interface.clone(), path })
+            }
+            _ => Ok(Some(state)),
         }
     }
 
@@ -121,11 +130,6 @@ impl StateFile {
         &self.interface
     }
 
-    /// Returns where a file of the machine is kept while another one is in its place.
-    pub fn backup(&self) -> PathBuf {
-        self.directory.join(format!("{}.resolv.conf", self.interface))
-    }
-
     fn path(&self) -> PathBuf {
         self.directory.join(format!("{}.state", self.interface))
     }
@@ -152,6 +156,16 @@ pub fn others(directory: &Path, interface: &str) -> Vec<State> {
     states.filter_map(|text| serde_json::from_slice(&text).ok()).collect()
 }
 
+/// Returns what identifies the network namespace of this thread: device and inode of its file; `None` without /proc.
+pub fn namespace() -> Option<(u64, u64)> {
+    fs::metadata("/proc/thread-self/ns/net").ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Returns whether `up` has brought up an interface, or is about to.
+pub fn is_there(directory: &Path, interface: &str) -> bool {
+    directory.join(format!("{interface}.state")).exists()
+}
+
 /// Returns where state files are.
 pub fn default_directory() -> PathBuf {
     PathBuf::from("/run/rvpn")
@@ -172,6 +186,7 @@ mod tests {
     fn state() -> State {
         State {
             file: "/etc/wireguard/wg0.conf".into(),
+            namespace: namespace(),
             kill_switch: false,
             link: Some(7),
             facts: None,
@@ -215,5 +230,14 @@ mod tests {
         fs::write(directory.path().join("wg0.state"), "{").expect("written");
         let error = file.read().expect_err("half a file").to_string();
         assert!(error.contains("wg0.state: cannot read it"), "{error}");
+    }
+
+    #[test]
+    fn what_is_in_another_network_namespace_is_not_touched_from_here() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = StateFile::lock(directory.path(), "wg0").expect("free");
+        file.write(&State { namespace: Some((0, 0)), ..state() }).expect("written");
+        let error = file.read().expect_err("elsewhere").to_string();
+        assert!(error.contains("network namespace") && error.contains("wg0.state"), "{error}");
     }
 }

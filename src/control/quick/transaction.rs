@@ -60,7 +60,15 @@ pub fn up(steps: &[Step], state: &mut State, file: &StateFile, actor: &mut impl 
             Some(why) => QuickError::NotUndone { interface, step: step.to_string(), why },
         });
     }
-    Ok(())
+    // Whoever sent a signal during the last step wants the tunnel no more than any other.
+    if !actor.is_interrupted() {
+        return Ok(());
+    }
+    let interface = file.interface().to_owned();
+    Err(match undo_all(state, file, actor) {
+        0 => QuickError::Interrupted { interface },
+        left => QuickError::Left { interface, left },
+    })
 }
 
 /// Does one step. If that fails, `state` is as before.
@@ -160,6 +168,7 @@ mod tests {
         let (pre_down, post_down) = (Vec::new(), Vec::new());
         State {
             file: "wg0.conf".into(),
+            namespace: None,
             kill_switch: false,
             link: None,
             facts: None,
@@ -250,5 +259,11 @@ mod tests {
         let error = up(&steps(), &mut state, &file, &mut actor).expect_err("interrupted");
         assert!(matches!(error, QuickError::Interrupted { .. }));
         assert_eq!(actor.log.len(), 4);
+        // Of the five, one is a command, and two go with the interface.
+        let mut actor = Fake { interrupted_after: Some(5), ..Fake::default() };
+        let error = up(&steps(), &mut state, &file, &mut actor).expect_err("interrupted during the last step");
+        assert!(matches!(error, QuickError::Interrupted { .. }));
+        assert_eq!(actor.log.len(), 7);
+        assert_eq!(file.read().expect("readable"), None);
     }
 }

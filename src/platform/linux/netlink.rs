@@ -14,7 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric};
@@ -217,18 +217,22 @@ impl Netlink {
         Ok(answer)
     }
 
-    /// Sends one question and returns all there is, as much of it as can be read.
+    /// Sends one question and returns all there is, as much of it as can be read. It is asked again, a few times, while
+    /// what is listed changes under the list.
     pub(super) fn ask_all(&mut self, question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
-        self.send(question, NLM_F_DUMP)?;
-        let mut answers = Vec::new();
-        self.receive(|payload| match payload {
-            NetlinkPayload::InnerMessage(message) => {
-                answers.push(message);
-                Ok(false)
+        let mut tries = DUMP_TRIES;
+        loop {
+            self.send(question.clone(), NLM_F_DUMP)?;
+            let mut answer = Dump::default();
+            while !answer.has_ended {
+                let len = self.receive_datagram()?;
+                answer.add(&self.buffer[..len], self.sequence)?;
             }
-            payload => is_end(&payload),
-        })?;
-        Ok(answers)
+            tries -= 1;
+            if !answer.is_torn || tries == 0 {
+                return Ok(answer.messages);
+            }
+        }
     }
 
     fn send(&mut self, question: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
@@ -244,22 +248,53 @@ impl Netlink {
         Ok(())
     }
 
+    /// Fills the buffer, and returns up to where.
+    fn receive_datagram(&mut self) -> io::Result<usize> {
+        let (_, len) =
+            rustix::io::retry_on_intr(|| rustix::net::recv(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC))?;
+        if len <= self.buffer.len() { Ok(len) } else { Err(unexpected()) }
+    }
+
     /// Hands what answers the last question to `each` until that returns `true`.
     fn receive(
         &mut self,
         mut each: impl FnMut(NetlinkPayload<RouteNetlinkMessage>) -> io::Result<bool>,
     ) -> io::Result<()> {
         loop {
-            let (_, len) =
-                rustix::io::retry_on_intr(|| rustix::net::recv(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC))?;
-            let Some(datagram) = self.buffer.get(..len) else { return Err(unexpected()) };
-            for message in Messages(datagram) {
+            let len = self.receive_datagram()?;
+            for message in Messages(&self.buffer[..len]) {
                 let Some(message) = message else { return Err(unexpected()) };
                 if message.header.sequence_number == self.sequence && each(message.payload)? {
                     return Ok(());
                 }
             }
         }
+    }
+}
+
+/// What has come of a list so far.
+#[derive(Default)]
+struct Dump {
+    messages: Vec<RouteNetlinkMessage>,
+    /// It changed while it was listed: something may be there twice, or missing.
+    is_torn: bool,
+    has_ended: bool,
+}
+
+impl Dump {
+    /// Takes one datagram. What cannot be read is left out: it is of a kind that nothing here asks for.
+    fn add(&mut self, datagram: &[u8], sequence: u32) -> io::Result<()> {
+        for message in Messages(datagram).flatten().filter(|message| message.header.sequence_number == sequence) {
+            self.is_torn |= message.header.flags & NLM_F_DUMP_INTR != 0;
+            match message.payload {
+                NetlinkPayload::InnerMessage(message) => self.messages.push(message),
+                NetlinkPayload::Done(done) if done.code < 0 => {
+                    return Err(io::Error::from_raw_os_error(done.code.saturating_neg()));
+                }
+                payload => self.has_ended |= is_end(&payload)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -308,6 +343,8 @@ fn unexpected() -> io::Error {
 
 /// A link's description is 1 to 3 KiB; that of hardware with virtual functions may be longer, and is not ours.
 const BUFFER_LEN: usize = 32 * 1024;
+/// Of one list.
+const DUMP_TRIES: u32 = 8;
 /// struct nlmsghdr.
 const HEADER_LEN: usize = 16;
 
@@ -338,5 +375,37 @@ mod tests {
             assert_eq!(Messages(&datagram).map(|message| message.is_some()).collect::<Vec<_>>(), [false], "{len}");
         }
         assert_eq!(Messages(&[1, 2, 3]).count(), 0);
+    }
+
+    /// A message of this type, with these flags and this body.
+    fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+        let mut bytes = ((HEADER_LEN + body.len()) as u32).to_ne_bytes().to_vec();
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.extend_from_slice(&flags.to_ne_bytes());
+        bytes.extend_from_slice(&7_u32.to_ne_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    #[test]
+    fn a_list_leaves_out_what_cannot_be_read_and_knows_that_it_is_torn() {
+        // A struct rtmsg without attributes, and half of one.
+        let (whole, half) = (message(libc::RTM_NEWROUTE, 0, &[0; 12]), message(libc::RTM_NEWROUTE, 0, &[0; 4]));
+        let done = message(libc::NLMSG_DONE as u16, NLM_F_DUMP_INTR, &[0; 4]);
+        let mut dump = Dump::default();
+        dump.add(&[&whole[..], &half, &whole].concat(), 7).unwrap();
+        assert_eq!((dump.messages.len(), dump.is_torn, dump.has_ended), (2, false, false));
+        dump.add(&done, 6).unwrap();
+        assert!(!dump.has_ended);
+        dump.add(&done, 7).unwrap();
+        assert!(dump.is_torn && dump.has_ended);
+    }
+
+    #[test]
+    fn a_list_that_ends_with_an_error_is_one() {
+        let done = message(libc::NLMSG_DONE as u16, 0, &(-libc::EPERM).to_ne_bytes());
+        let error = Dump::default().add(&done, 7).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
     }
 }

@@ -94,6 +94,17 @@ fn a_table_in_use_is_not_taken() {
 }
 
 #[test]
+fn a_table_by_name_has_the_number_of_the_facts_or_no_route() {
+    let routes = |named_table| {
+        let facts = Facts { named_table, ..FACTS };
+        let steps = steps("Table = vpn", "0.0.0.0/0", &facts);
+        steps.iter().filter(|step| matches!(step, Step::Route { .. })).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(routes(Some(7)), ["route 0.0.0.0/0 table 7"]);
+    assert!(routes(None).is_empty());
+}
+
+#[test]
 fn what_is_set_already_is_not_set() {
     let facts = Facts { source_valid_mark: true, ..FACTS };
     assert!(!steps("", "0.0.0.0/0", &facts).contains(&Step::SourceValidMark));
