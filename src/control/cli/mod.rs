@@ -54,8 +54,8 @@ pub fn run() -> ExitCode {
 ///
 /// `rvpn INTERFACE` makes the interface INTERFACE, then runs in the background until the interface is deleted. The
 /// commands are those of wg(8) and speak to the kernel's driver and to any WireGuard that has a socket in
-/// /var/run/wireguard. wg(8) and wg-quick(8) work as well; `WG_QUICK_USERSPACE_IMPLEMENTATION=rvpn` makes the latter use this program where the kernel has no
-/// WireGuard.
+/// /var/run/wireguard. wg(8) and wg-quick(8) work as well; `WG_QUICK_USERSPACE_IMPLEMENTATION=rvpn` makes the latter
+/// use this program where the kernel has no WireGuard.
 #[derive(Debug, Parser)]
 #[command(version, after_help = ENVIRONMENT, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
