@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{ApplyError, Change};
 use crate::dataplane::device::Device;
+use crate::dataplane::events::EventKind;
 use crate::dataplane::io::Udp;
 use crate::dataplane::sync::{lock, write, yield_now};
 use crate::dataplane::workers::Context;
@@ -118,6 +119,9 @@ impl Device {
 
     pub(super) fn apply_sockets(&self, context: &mut Context, settings: &mut Settings, sockets: NewSockets) {
         let changed = sockets.port != settings.port || sockets.mark != settings.mark;
+        if settings.port != 0 && sockets.port != settings.port {
+            self.announce(None, EventKind::ListenPortChanged { from: settings.port, to: sockets.port });
+        }
         settings.port = sockets.port;
         settings.port_is_automatic = sockets.port_is_automatic;
         settings.mark = sockets.mark;

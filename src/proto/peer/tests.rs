@@ -8,6 +8,7 @@ mod handshake;
 mod invariants;
 mod lifecycle;
 mod pair;
+mod presence;
 mod rotation;
 mod sending;
 mod solo;
