@@ -13,6 +13,7 @@ pub mod device;
 pub mod events;
 pub mod gro;
 pub mod gso;
+pub mod handover;
 mod handshakes;
 pub mod io;
 pub mod objects;

@@ -141,6 +141,11 @@ impl Staged {
         std::mem::take(&mut self.packets).into()
     }
 
+    /// Returns those that wait, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &StagedPacket> {
+        self.packets.iter()
+    }
+
     /// Returns how many wait.
     pub(super) fn len(&self) -> usize {
         self.packets.len()
