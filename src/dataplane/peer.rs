@@ -8,6 +8,8 @@
 //! the queues may be locked, never another peer.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
 
 use super::queue::OrderedQueue;
 use super::receive::Inbound;
@@ -27,6 +29,8 @@ pub(super) struct PeerId(pub(super) u32);
 pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) public_key: PublicKey,
+    /// What people call it: for the log and for whoever asks. Nothing else is locked while it is.
+    name: Mutex<Option<Arc<str>>>,
     state: Mutex<PeerState>,
     pub(super) outbound: OrderedQueue<Outbound>,
     pub(super) inbound: OrderedQueue<Inbound>,
@@ -60,6 +64,7 @@ impl Peer {
         Self {
             id,
             public_key,
+            name: Mutex::new(None),
             state: Mutex::new(state),
             outbound: OrderedQueue::new(MAX_QUEUED_BATCHES),
             inbound: OrderedQueue::new(MAX_QUEUED_BATCHES),
@@ -70,6 +75,40 @@ impl Peer {
     /// Locks the state. After a change, go through `Device::settle`.
     pub(super) fn state(&self) -> MutexGuard<'_, PeerState> {
         lock(&self.state)
+    }
+
+    /// Returns what people call it; `None` if it has no name.
+    pub(super) fn name(&self) -> Option<Arc<str>> {
+        lock(&self.name).clone()
+    }
+
+    /// Gives it another name, or none.
+    pub(super) fn rename(&self, name: Option<Arc<str>>) {
+        *lock(&self.name) = name;
+    }
+
+    /// Returns what it is called in events and in the log.
+    pub(super) fn label(&self) -> PeerLabel {
+        PeerLabel { public_key: self.public_key, name: self.name() }
+    }
+}
+
+/// Which peer is spoken of, to people: the name it had at that moment, and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerLabel {
+    /// Its static public key.
+    pub public_key: PublicKey,
+    /// What people call it.
+    pub name: Option<Arc<str>>,
+}
+
+/// The name, if there is one, and the beginning of the key.
+impl fmt::Display for PeerLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} ({:?})", self.public_key),
+            None => write!(f, "{:?}", self.public_key),
+        }
     }
 }
 

@@ -8,6 +8,8 @@
 //! client:  Set -> write_set -> bytes                bytes -> ReplyParser -> Reply
 //! ```
 //!
+//! Beside them there are questions that only this program answers ([`Ask`]).
+//!
 //! Nothing here does IO, reads a clock or knows what a tunnel is; what a name of an interface means is asked of the
 //! caller. Secrets are wiped on drop and never printed by `Debug`.
 //!
@@ -16,11 +18,13 @@
 #![forbid(unsafe_code)]
 
 mod allowed_ip;
+mod ask;
 mod endpoint;
 mod error;
 mod key;
 mod line;
 mod means;
+mod name;
 mod number;
 mod reply;
 mod request;
@@ -28,10 +32,12 @@ mod set;
 mod status;
 
 pub use allowed_ip::{AllowedIp, AllowedIpChange};
+pub use ask::Ask;
 pub use endpoint::{ScopeOf, no_scopes};
 pub use error::{Errno, Fault, Key, ParseError};
 pub use key::{PublicKey, SecretKey};
 pub use means::{Aead, Offload, Offloads};
+pub use name::PeerName;
 pub use reply::{Reply, ReplyParser};
 pub use request::{MAX_REQUEST_LEN, Operation, Request, RequestEvent, RequestParser, write_errno, write_set};
 pub use set::{PeerSet, Set};

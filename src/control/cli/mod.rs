@@ -10,6 +10,7 @@ mod genkey;
 mod genpsk;
 mod manual;
 mod pair;
+mod peer_word;
 mod pubkey;
 mod reload;
 mod save;

@@ -91,6 +91,9 @@ impl Device {
                 (write(&self.routes).add_peer(change.public_key, secret), true)
             }
         };
+        if let Some(name) = change.name {
+            peer.rename(name);
+        }
         let now = self.platform.clock.now();
         {
             let mut state = peer.state();
@@ -142,7 +145,7 @@ impl Device {
             for prefixes in added.chunks(PREFIXES_PER_STEP) {
                 let stolen = write(&self.routes).insert(peer.id, prefixes);
                 for (prefix, owner) in stolen {
-                    self.announce(Some(&owner), EventKind::AllowedIpStolen { prefix, by: peer.public_key });
+                    self.announce(Some(&owner), EventKind::AllowedIpStolen { prefix, by: peer.label() });
                 }
             }
         }
