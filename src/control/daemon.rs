@@ -23,8 +23,9 @@ use tokio::sync::oneshot;
 
 use super::asks::Asks;
 use super::background::{self, Parent};
-use super::environment::{self, Environment};
+use super::environment::{self, Environment, HOOK};
 use super::error::Error;
+use super::hook::{self, Hook};
 use super::host::{Device, Host};
 use super::interface::InterfaceName;
 use super::outcome::{End, Ends};
@@ -50,16 +51,24 @@ pub struct Options {
 /// # Errors
 /// Why the device did not start, or failed.
 pub fn run(options: &Options, host: &dyn Host) -> Result<(), Error> {
+    if let (true, Some(program)) = (options.environment.runs_hook, &options.environment.hook) {
+        return hook::run(program, &options.interface);
+    }
     aead::select(options.environment.aead)?;
     tracing::debug!("packets are sealed by {}", environment::aead_in_use());
     if options.environment.handover {
         return run_second(options, host);
     }
+    let hook = options.environment.hook.as_deref().map(hook::find).transpose()?;
     let (tun, listener, file) = open(options, host)?;
     if options.foreground || options.environment.foreground {
         return run_device(tun, listener, file, options, host, || {});
     }
-    match background::start(background::command(&options.interface), &tun, &listener) {
+    let mut command = background::command(&options.interface);
+    if let Some(hook) = hook {
+        command.env(HOOK, hook);
+    }
+    match background::start(command, &tun, &listener) {
         Ok(_) => Ok(()),
         Err(error) => {
             file.remove();
@@ -127,8 +136,9 @@ pub fn run_device(
     let interface = &options.interface;
     let (ends, ended) = Ends::new();
     let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
+    let hook = hook::find_and_start(&options.environment, interface).inspect_err(|_| file.remove())?;
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
-    let server = ConfigurationThread::start(listener, &file, &device, Arc::clone(&supervisor), &ends);
+    let server = ConfigurationThread::start(listener, &file, &device, hook, Arc::clone(&supervisor), &ends);
     let ended = server.map(|server| {
         tracing::debug!("{interface}: device started");
         on_ready();
@@ -166,6 +176,7 @@ impl ConfigurationThread {
         listener: UnixListener,
         file: &SocketFile,
         device: &Arc<dyn Device>,
+        hook: Option<Hook>,
         supervisor: Arc<Supervisor>,
         ends: &Ends,
     ) -> Result<Self, Error> {
@@ -176,6 +187,7 @@ impl ConfigurationThread {
         let watch = file.watch()?;
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
+        let hook = hook.map(|hook| hook.follow(device.events())).transpose().map_err(start)?;
         drop(context);
         let worker = Worker::start(Arc::clone(device) as _, ends).map_err(start)?;
         // The thread that touches the device has them; this one and the next need none.
@@ -183,6 +195,10 @@ impl ConfigurationThread {
         let (stop, stopped) = oneshot::channel();
         let asks = Asks { worker, device: Arc::clone(device) };
         let all = All { listener, asks, signals, watch, supervisor, ends: ends.clone() };
+        if let Some(hook) = hook {
+            // It ends with the runtime.
+            runtime.spawn(hook);
+        }
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }

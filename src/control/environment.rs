@@ -37,6 +37,10 @@ pub struct Environment {
     pub notify_socket: Option<OsString>,
     /// `WATCHDOG_USEC`: how long the service manager waits for a sign of life, unless `WATCHDOG_PID` is another process.
     pub watchdog: Option<Duration>,
+    /// [`HOOK`]: a program to be started for each event.
+    pub hook: Option<PathBuf>,
+    /// [`HOOK_RUNNER`]: this is the process that starts it, and its standard input is the daemon.
+    pub runs_hook: bool,
     /// [`HANDOVER`]: this is the process in the background, and its standard input is the one that started it.
     pub handover: bool,
 }
@@ -54,6 +58,10 @@ pub enum Offload {
 
 /// Set by this program for the process it starts in the background; nobody else has a use for it.
 pub const HANDOVER: &str = "RVPN_HANDOVER";
+/// See [`Environment::hook`].
+pub const HOOK: &str = "RVPN_HOOK";
+/// Set by this program for the process that starts the hook; nobody else has a use for it.
+pub const HOOK_RUNNER: &str = "RVPN_HOOK_RUNNER";
 /// What a service manager sets for the process it starts, which the process in the background is not.
 pub const SUPERVISION: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 /// See [`Environment::foreground`].
@@ -90,6 +98,8 @@ impl Environment {
             run_dir: var(RUN_DIR).map(PathBuf::from),
             notify_socket: var("NOTIFY_SOCKET").map(notify_socket).transpose()?,
             watchdog: watchdog(var("WATCHDOG_USEC"), var("WATCHDOG_PID"))?,
+            hook: var(HOOK).map(PathBuf::from),
+            runs_hook: var(HOOK_RUNNER).is_some(),
             handover: var(HANDOVER).is_some(),
         })
     }
@@ -114,6 +124,8 @@ impl Default for Environment {
             run_dir: None,
             notify_socket: None,
             watchdog: None,
+            hook: None,
+            runs_hook: false,
             handover: false,
         }
     }

@@ -11,6 +11,7 @@ use super::error::Error;
 use super::interface::InterfaceName;
 use super::outcome::Ends;
 use super::server::Configurable;
+use crate::dataplane::events::Events;
 use crate::dataplane::objects::Objects;
 
 mod linux;
@@ -38,6 +39,9 @@ pub trait Host {
 pub trait Device: Configurable {
     /// Counts what the device holds.
     fn objects(&self) -> Objects;
+
+    /// Returns where what happens is told.
+    fn events(&self) -> &Arc<Events>;
 
     /// Gives up the privileges of the calling thread, and so of those it starts from now on. To be called when the thread
     /// that will call [`Configurable::apply`], which needs them, has been started.

@@ -7,6 +7,7 @@
 //!             |----> supervisor          what the service manager is told
 //!             `----> server -> worker -> apply    what `wg` asks for
 //!                        `---> asks               what only this program can be asked
+//!                                `---> hook       a program for each event, started by a process apart
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
 //!                    `-----> config, endpoint    its files, and names of hosts in them
 //!   cli -> up, down, ... -> quick               `wg-quick` built in: a plan, and steps that are undone
@@ -20,6 +21,7 @@
 pub mod apply;
 pub mod asks;
 pub mod background;
+pub mod calendar;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -27,6 +29,8 @@ pub mod daemon;
 pub mod endpoint;
 pub mod environment;
 pub mod error;
+pub mod event_record;
+pub mod hook;
 pub mod host;
 pub mod interface;
 pub mod key_text;

@@ -6,7 +6,10 @@
 //!
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
+mod events;
 mod version;
+
+pub(super) use self::events::Feed;
 
 use std::io;
 use std::sync::Arc;
@@ -36,6 +39,7 @@ impl Asks {
     /// The stream's.
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
+            "events" => events::answer(self.device.events(), stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");

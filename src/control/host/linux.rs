@@ -21,6 +21,7 @@ use crate::control::interface::InterfaceName;
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
 use crate::dataplane::device::Device as Tunnel;
+use crate::dataplane::events::Events;
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
@@ -177,6 +178,10 @@ impl Configurable for Running {
 impl Device for Running {
     fn objects(&self) -> Objects {
         self.tunnel.objects()
+    }
+
+    fn events(&self) -> &Arc<Events> {
+        self.tunnel.events()
     }
 
     fn release_privileges(&self) -> io::Result<()> {
