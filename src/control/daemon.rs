@@ -23,11 +23,13 @@ use tokio::sync::oneshot;
 
 use super::asks::Asks;
 use super::background::{self, Parent};
-use super::environment::{self, Environment, HOOK};
+use super::environment::{self, Environment, HOOK, LISTEN_FDS};
 use super::error::Error;
+use super::event_log;
 use super::hook::{self, Hook};
 use super::host::{Device, Host};
 use super::interface::InterfaceName;
+use super::log;
 use super::outcome::{End, Ends};
 use super::server;
 use super::socket::{self, SocketFile, SocketWatch};
@@ -61,7 +63,8 @@ pub fn run(options: &Options, host: &dyn Host) -> Result<(), Error> {
     }
     let hook = options.environment.hook.as_deref().map(hook::find).transpose()?;
     let (tun, listener, file) = open(options, host)?;
-    if options.foreground || options.environment.foreground {
+    // Who passes a listening socket supervises the process it was passed to.
+    if options.foreground || options.environment.foreground || options.environment.activated_fd.is_some() {
         return run_device(tun, listener, file, options, host, || {});
     }
     let mut command = background::command(&options.interface);
@@ -100,7 +103,7 @@ fn run_second(options: &Options, host: &dyn Host) -> Result<(), Error> {
 fn open(options: &Options, host: &dyn Host) -> Result<(OwnedFd, UnixListener, SocketFile), Error> {
     let Options { interface, environment, .. } = options;
     let directory = environment.socket_directory();
-    if environment.uapi_fd.is_none() {
+    if environment.uapi_fd.is_none() && environment.activated_fd.is_none() {
         // Before the interface is touched: "is running" says more than "device or resource busy".
         socket::refuse_if_running(&directory, interface)?;
     }
@@ -108,12 +111,21 @@ fn open(options: &Options, host: &dyn Host) -> Result<(OwnedFd, UnixListener, So
         Some(number) => background::inherited("WG_TUN_FD", number)?,
         None => host.open_tun(interface)?,
     };
-    let (listener, file) = match environment.uapi_fd {
-        Some(number) => {
+    let (listener, file) = match (environment.uapi_fd, environment.activated_fd) {
+        (Some(number), _) => {
             let listener = background::inherited("WG_UAPI_FD", number)?;
             (listener.into(), SocketFile::find(&directory, interface)?)
         }
-        None => socket::make(&directory, interface)?,
+        (None, Some(number)) => {
+            let listener = background::inherited(LISTEN_FDS, number)?;
+            if !socket::is_listening(&listener) {
+                let expected = "expected a UNIX stream socket that listens: ListenStream=/run/wireguard/INTERFACE.sock";
+                let value = number.to_string().into();
+                return Err(Error::Environment { variable: LISTEN_FDS, value, expected });
+            }
+            (listener.into(), SocketFile::find(&directory, interface)?.kept())
+        }
+        (None, None) => socket::make(&directory, interface)?,
     };
     Ok((tun, listener, file))
 }
@@ -195,6 +207,8 @@ impl ConfigurationThread {
         let (stop, stopped) = oneshot::channel();
         let asks = Asks { worker, device: Arc::clone(device) };
         let all = All { listener, asks, signals, watch, supervisor, ends: ends.clone() };
+        runtime.spawn(event_log::follow(device.events()));
+        runtime.spawn(log::tell_left_out());
         if let Some(hook) = hook {
             // It ends with the runtime.
             runtime.spawn(hook);

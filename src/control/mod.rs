@@ -29,6 +29,7 @@ pub mod daemon;
 pub mod endpoint;
 pub mod environment;
 pub mod error;
+pub mod event_log;
 pub mod event_record;
 pub mod hook;
 pub mod host;

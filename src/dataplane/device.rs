@@ -191,14 +191,16 @@ impl Device {
             self.deadlines.schedule(&*self.platform.alarm, deadline, peer);
         }
         flush &= !state.staged.is_empty();
-        // Under the lock, which keeps the order of the peer's events; told when it is gone.
+        // Under the lock, which keeps the order of the peer's events; who waits is woken when it is gone.
         context.events.iter().for_each(|event| self.events.publish(event));
+        let is_news = !context.events.is_empty();
+        context.events.clear();
         drop(state);
         if keypair_created {
             tracing::debug!("Keypair created for peer {}", peer.label());
         }
-        for event in context.events.drain(..) {
-            self.events.tell(&event);
+        if is_news {
+            self.events.wake();
         }
         if flush {
             self.flush(context, peer);

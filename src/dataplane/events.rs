@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   settle, configure ──► publish ──► a queue per subscriber ──► Subscription::take
-//!   (handshake, roam, change)   └───► tell: log and wake, after the peer's lock is gone
+//!   (handshake, roam, change)   └───► wake, after the peer's lock is gone
 //! ```
 //! An event is a matter of a handshake, a roam or a configuration, never of a packet, and of nothing that is not
 //! authentic: who only sends noise makes none. A subscriber that does not keep up loses the oldest events and is told
@@ -143,7 +143,7 @@ impl Events {
         Subscription { events: Arc::downgrade(self), subscriber }
     }
 
-    /// Puts an event into the queues. The caller calls [`Events::tell`] for it when it holds no lock.
+    /// Puts an event into the queues. The caller calls [`Events::wake`] when it holds no lock.
     pub fn publish(&self, event: &Event) {
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
@@ -154,9 +154,8 @@ impl Events {
         }
     }
 
-    /// Logs an event that was published, and wakes the subscribers.
-    pub fn tell(&self, event: &Event) {
-        event.log();
+    /// Wakes the subscribers.
+    pub fn wake(&self) {
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -171,11 +170,11 @@ impl Device {
         &self.events
     }
 
-    /// Publishes and tells what configuration has done. Not for callers that hold the lock of a peer.
+    /// Publishes what configuration has done. Not for callers that hold the lock of a peer.
     pub(super) fn announce(&self, peer: Option<&Peer>, kind: EventKind) {
         let event = self.event(peer, kind);
         self.events.publish(&event);
-        self.events.tell(&event);
+        self.events.wake();
     }
 
     /// Makes an event of this moment.
@@ -240,28 +239,6 @@ impl EventKind {
             Self::AllowedIpStolen { .. } => "allowed-ip-stolen",
             Self::PrivateKeyRemoved => "private-key-removed",
             Self::ListenPortChanged { .. } => "listen-port-changed",
-        }
-    }
-}
-
-impl Event {
-    fn log(&self) {
-        let peer = self.peer.as_ref().map(ToString::to_string).unwrap_or_default();
-        match &self.kind {
-            EventKind::Connected { endpoint } => tracing::debug!("Peer {peer} is connected ({endpoint})"),
-            EventKind::Silent { .. } => tracing::debug!("Peer {peer} is silent: nothing came from it for 180 s"),
-            EventKind::Roamed { from, to } => tracing::debug!("Peer {peer} roamed from {from} to {to}"),
-            EventKind::EndpointChanged { to, .. } => tracing::debug!("Endpoint of peer {peer} changed to {to}"),
-            EventKind::HandshakeGaveUp { .. } => tracing::debug!(
-                "Handshake for peer {peer} did not complete after 20 attempts, giving up until there is new data"
-            ),
-            EventKind::PeerAdded => tracing::debug!("Peer {peer} added"),
-            EventKind::PeerRemoved => tracing::debug!("Peer {peer} removed"),
-            EventKind::AllowedIpStolen { prefix, by } => {
-                tracing::warn!("Allowed IP {prefix} moves from peer {peer} to peer {by}");
-            }
-            EventKind::PrivateKeyRemoved => tracing::warn!("The private key was removed: no handshake is possible"),
-            EventKind::ListenPortChanged { from, to } => tracing::warn!("The listen port moves from {from} to {to}"),
         }
     }
 }

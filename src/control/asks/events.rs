@@ -103,7 +103,7 @@ mod tests {
         let kind = EventKind::ListenPortChanged { from: 0, to: number };
         let event = Event { at: WallTime { secs: 1, nanos: 0 }, peer: None, kind };
         events.publish(&event);
-        events.tell(&event);
+        events.wake();
     }
 
     fn feed(events: &Arc<Events>) -> (Lines<BufReader<DuplexStream>>, JoinHandle<io::Result<()>>) {

@@ -127,6 +127,8 @@ const ENVIRONMENT: &str = "\
 Environment of the daemon:
   LOG_LEVEL=verbose|error|silent  How much to log to standard error; `debug` is `verbose`; default: error.
                                   In the background, nothing is logged unless this is set
+  LOG_FORMAT=text|json|journal    In which form; `journal` is systemd's, with fields; default: `journal` if standard
+                                  error is connected to it, else `text`
   WG_PROCESS_FOREGROUND=1         The same as --foreground
   WG_TUN_FD=N                     Use the TUN device that is open as file N instead of opening INTERFACE
   RVPN_WORKERS=N                  Let N threads carry packets; default: as many as there are cores
@@ -192,7 +194,7 @@ fn run_daemon(interface: &OsString, foreground: bool, hook: Option<PathBuf>) -> 
     let interface = InterfaceName::new(interface)?;
     let mut environment = Environment::read(|name| std::env::var_os(name))?;
     environment.hook = hook.or(environment.hook);
-    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
+    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, interface.as_str());
     let host = Linux::new(&environment);
     daemon::run(&Options { interface, foreground, environment }, &host)
 }

@@ -63,7 +63,7 @@ async fn follow(
     let mut lines = BufReader::new(events).lines();
     let mut turns: Turns<Option<String>, Record> = Turns::new();
     let mut running = JoinSet::new();
-    let mut is_over = false;
+    let (mut is_over, mut missed) = (false, 0);
     while !is_over || !running.is_empty() {
         while let Some((peer, record)) = turns.next() {
             let command = command(program, interface.as_str(), &record);
@@ -75,9 +75,17 @@ async fn follow(
             });
         }
         tokio::select! {
-            line = lines.next_line(), if !is_over && turns.has_room() => match line {
+            // Always read, also when there is no room: the end of the daemon comes this way.
+            line = lines.next_line(), if !is_over => match line {
                 Ok(Some(line)) => match Record::read(&line) {
-                    Some(record) => turns.push(record.public_key.clone(), record),
+                    Some(record) => {
+                        if missed > 0 && turns.has_room() {
+                            let event = MISSED.to_owned();
+                            turns.push(None, Record { event, count: Some(missed), time: record.time.clone(), ..Record::default() });
+                            missed = 0;
+                        }
+                        missed += u64::from(turns.push(record.public_key.clone(), record).is_some());
+                    }
                     None => tracing::error!("A line from the daemon is no event"),
                 },
                 // What runs has its time; what waits has lost its sense.

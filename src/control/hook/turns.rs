@@ -17,13 +17,16 @@ impl<K: Clone + Eq + Hash, T> Turns<K, T> {
         Self { waiting: VecDeque::new(), busy: HashSet::new() }
     }
 
-    /// Tells whether another entry may be pushed.
+    /// Tells whether another entry may be pushed for which none is lost.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.len() < MAX_WAITING
     }
 
-    pub(super) fn push(&mut self, key: K, entry: T) {
+    /// Adds an entry; returns the oldest one if that had to make room.
+    pub(super) fn push(&mut self, key: K, entry: T) -> Option<T> {
+        let lost = if self.has_room() { None } else { self.waiting.pop_front() };
         self.waiting.push_back((key, entry));
+        lost.map(|(_, entry)| entry)
     }
 
     /// Takes the oldest entry whose key is not worked on, which is the oldest of its key; `None` if there is none, or if
@@ -51,7 +54,6 @@ impl<K: Clone + Eq + Hash, T> Turns<K, T> {
 
 /// More would not make a script of a person quicker, and each may be a shell with children.
 pub(super) const MAX_AT_ONCE: usize = 4;
-/// What comes beyond waits in the daemon, which bounds and counts it.
 const MAX_WAITING: usize = 1024;
 
 #[cfg(test)]
@@ -77,8 +79,9 @@ mod tests {
     fn what_waits_is_bounded() {
         let mut turns = Turns::new();
         while turns.has_room() {
-            turns.push((), ());
+            assert_eq!(turns.push((), 2), None);
         }
+        assert_eq!(turns.push((), 3), Some(2), "the oldest makes room");
         assert_eq!(turns.forget(), MAX_WAITING);
         assert_eq!(turns.next(), None);
     }
