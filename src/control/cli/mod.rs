@@ -85,7 +85,7 @@ struct Arguments {
 enum Command {
     /// Show interfaces: configuration, peers, handshakes, traffic.
     Show(show::Arguments),
-    /// Print what happens on an interface, as it happens.
+    /// Print what happens to the peers of an interface, as it happens, until its daemon ends.
     Monitor(monitor::Arguments),
     /// Print the configuration of an interface, for `setconf`.
     Showconf(showconf::Arguments),
