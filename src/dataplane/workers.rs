@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use rand::rngs::StdRng;
 
 use super::device::Device;
-use super::events::EventKind;
+use super::events::Event;
 use super::gro::Coalescer;
 use super::handshakes::HandshakeState;
 use super::io::Ready;
@@ -47,7 +47,7 @@ pub(super) struct Context {
     pub(super) share: bool,
     pub(super) coalescer: Coalescer,
     /// What happened to a peer, until its lock is gone.
-    pub(super) events: Vec<EventKind>,
+    pub(super) events: Vec<Event>,
     pub(super) routed: Vec<Routed>,
     /// The peers of `routed`, one for each run of packets.
     pub(super) peers: Vec<Arc<Peer>>,
