@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::asks::Asks;
 use super::background::{self, Parent};
@@ -28,6 +28,7 @@ use super::error::Error;
 use super::host::{Device, Host};
 use super::interface::InterfaceName;
 use super::outcome::{End, Ends};
+use super::peers_directory::{self, PeersDirectory};
 use super::server;
 use super::socket::{self, SocketFile, SocketWatch};
 use super::supervisor::Supervisor;
@@ -59,7 +60,9 @@ pub fn run(options: &Options, host: &dyn Host) -> Result<(), Error> {
     if options.foreground || options.environment.foreground {
         return run_device(tun, listener, file, options, host, || {});
     }
-    match background::start(background::command(&options.interface), &tun, &listener) {
+    let mut command = background::command(&options.interface);
+    command.envs(options.environment.handed_down());
+    match background::start(command, &tun, &listener) {
         Ok(_) => Ok(()),
         Err(error) => {
             file.remove();
@@ -127,8 +130,13 @@ pub fn run_device(
     let interface = &options.interface;
     let (ends, ended) = Ends::new();
     let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
+    let directory = options.environment.peers_dir.as_deref();
+    let mut peers = directory.map(PeersDirectory::open).transpose().inspect_err(|_| file.remove())?;
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
-    let server = ConfigurationThread::start(listener, &file, &device, Arc::clone(&supervisor), &ends);
+    if let Some(peers) = &mut peers {
+        peers.load(&*device);
+    }
+    let server = ConfigurationThread::start(listener, &file, &device, peers, Arc::clone(&supervisor), &ends);
     let ended = server.map(|server| {
         tracing::debug!("{interface}: device started");
         on_ready();
@@ -166,6 +174,7 @@ impl ConfigurationThread {
         listener: UnixListener,
         file: &SocketFile,
         device: &Arc<dyn Device>,
+        peers: Option<PeersDirectory>,
         supervisor: Arc<Supervisor>,
         ends: &Ends,
     ) -> Result<Self, Error> {
@@ -182,7 +191,7 @@ impl ConfigurationThread {
         device.release_privileges().map_err(start)?;
         let (stop, stopped) = oneshot::channel();
         let asks = Asks { worker, device: Arc::clone(device) };
-        let all = All { listener, asks, signals, watch, supervisor, ends: ends.clone() };
+        let all = All { listener, asks, signals, watch, peers, supervisor, ends: ends.clone() };
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }
@@ -200,6 +209,7 @@ struct All {
     asks: Asks,
     signals: Signals,
     watch: SocketWatch,
+    peers: Option<PeersDirectory>,
     supervisor: Arc<Supervisor>,
     ends: Ends,
 }
@@ -207,25 +217,27 @@ struct All {
 impl All {
     /// Serves until stopped; reports the first end on the way.
     fn run(mut self, runtime: &Runtime, stopped: oneshot::Receiver<()>) {
+        let reload = Notify::new();
         runtime.block_on(async {
             let end = async {
                 tokio::select! {
                     error = server::serve(&self.listener, &self.asks) => End::AcceptFailed(error),
                     result = self.watch.removed() => result.map_or_else(End::AcceptFailed, |()| End::SocketRemoved),
-                    name = self.signals.end(&*self.asks.device) => End::Signal(name),
+                    name = self.signals.end(&self.asks, &reload) => End::Signal(name),
                 }
             };
             tokio::select! {
                 end = end => self.ends.report(end),
                 _ = stopped => {}
+                never = peers_directory::follow(self.peers.as_mut(), &self.asks.worker, &reload) => match never {},
                 never = self.supervisor.watch(&*self.asks.device) => match never {},
             }
         });
     }
 }
 
-/// The signals that mean something. SIGUSR1 has the device's objects logged. SIGHUP does nothing yet, but must not kill,
-/// which is its default.
+/// The signals that mean something. SIGUSR1 drops sessions and learnt endpoints, and has the device's objects logged.
+/// SIGHUP has the peers' directory read again.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -244,13 +256,19 @@ impl Signals {
     }
 
     /// Waits for a signal that ends the device; returns its name.
-    async fn end(&mut self, device: &dyn Device) -> &'static str {
+    async fn end(&mut self, asks: &Asks, reload: &Notify) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => tracing::debug!("SIGHUP is reserved and does nothing"),
-                _ = self.user1.recv() => tracing::debug!("holds: {}", device.objects()),
+                _ = self.hangup.recv() => reload.notify_one(),
+                _ = self.user1.recv() => {
+                    tracing::debug!("holds: {}", asks.device.objects());
+                    match asks.worker.forget(None).await {
+                        Ok(count) => tracing::debug!("SIGUSR1: forgot sessions and learnt endpoints of {count} peers"),
+                        Err(error) => tracing::error!("SIGUSR1: {error}"),
+                    }
+                }
             }
         }
     }

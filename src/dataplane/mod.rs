@@ -23,6 +23,7 @@ mod pulse;
 mod queue;
 #[cfg(test)]
 mod queue_tests;
+mod rate;
 mod receive;
 mod routes;
 mod send;

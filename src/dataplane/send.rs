@@ -18,6 +18,7 @@ use super::gso::Segments;
 use super::packet::{Buffer, MAX_PACKET_LEN, Pool, TunBatch, TunPacket};
 use super::peer::{Peer, PeerId, PeerState, StagedPacket};
 use super::queue::{Drainer, Ticket};
+use super::rate::Bucket;
 use super::stats::Drop;
 use super::sync::{MutexGuard, read};
 use super::workers::{Context, Job};
@@ -159,6 +160,9 @@ impl Device {
         };
         out.routed.extend(group.iter().filter(|routed| !looping(routed)));
         self.stats.dropped(Drop::RoutingLoop, group.len() - out.routed.len());
+        if let Some(bucket) = state.limits.as_mut().and_then(|limits| limits.down.as_mut()) {
+            self.stats.dropped(Drop::OverRateDown, limit(bucket, now, batch, &mut out.routed));
+        }
 
         let count = out.routed.iter().map(|routed| u64::from(routed.segments)).sum();
         if count == 0 {
@@ -263,6 +267,18 @@ impl Device {
             self.outbounds.put(out);
         }
     }
+}
+
+/// Leaves of `routed` what the limit lets through; returns how many packets that it dropped these stood for.
+fn limit(bucket: &mut Bucket, now: Instant, batch: &TunBatch, routed: &mut Vec<Routed>) -> usize {
+    let mut admit = bucket.at(now);
+    let mut dropped = 0;
+    routed.retain(|routed| {
+        let passes = admit(batch.bytes(routed.packet).len());
+        dropped += if passes { 0 } else { routed.segments as usize };
+        passes
+    });
+    dropped
 }
 
 impl SealJob {

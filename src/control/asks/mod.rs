@@ -6,6 +6,8 @@
 //!
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
+mod forget;
+mod objects;
 mod version;
 
 use std::io;
@@ -36,6 +38,8 @@ impl Asks {
     /// The stream's.
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
+            "forget" => forget::answer(self, &ask, &mut stream).await,
+            "objects" => objects::answer(self, &mut stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");

@@ -3,9 +3,11 @@
 //! Each command has a file of its own name. Not here: what the daemon does.
 
 mod completions;
+mod daemon_options;
 mod down;
 mod exit;
 mod failure;
+mod forget;
 mod genkey;
 mod genpsk;
 mod manual;
@@ -32,6 +34,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::daemon_options::DaemonOptions;
 use self::exit::Exit;
 use self::failure::Failure;
 use super::client::Client;
@@ -63,6 +66,8 @@ struct Arguments {
     /// Stay in the foreground.
     #[arg(short, long)]
     foreground: bool,
+    #[command(flatten)]
+    daemon: daemon_options::DaemonOptions,
     /// The interface to make: 1 to 15 characters.
     #[arg(required = true)]
     interface: Option<OsString>,
@@ -84,6 +89,8 @@ enum Command {
     Addconf(setconf::Arguments),
     /// Make a file the configuration, without interrupting peers that stay.
     Syncconf(setconf::Arguments),
+    /// Drop sessions and learnt endpoints of a peer, and keep what is configured.
+    Forget(forget::Arguments),
     /// Print a new private key.
     Genkey(genkey::Arguments),
     /// Print a new preshared key.
@@ -121,6 +128,8 @@ Environment of the daemon:
   RVPN_HARDENING=auto|off|LIST    What the daemon gives up once it runs; LIST: no-dumps, no-memory, no-capabilities,
                                   no-landlock, no-seccomp; default: auto, all that the kernel has
   RVPN_AEAD=auto|avx512|aws-lc    How packets are sealed: many at once or one by one; default: auto
+  RVPN_PEERS_DIR, RVPN_LISTEN, RVPN_BIND_DEVICE, RVPN_NETNS
+                                  The same as --peers-dir, --listen, --bind-device, --netns
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
   NOTIFY_SOCKET=ADDRESS           Tell the service manager there when ready and when stopping
   WATCHDOG_USEC=N                 Give it signs of life that it gets only while every thread comes round
@@ -160,8 +169,8 @@ fn parse_and_run() -> Exit {
     };
     match arguments {
         Arguments { command: Some(command), .. } => finish(run_command(&command)),
-        Arguments { interface, foreground, .. } => {
-            match run_daemon(&interface.expect("required where there is no command"), foreground) {
+        Arguments { interface, foreground, daemon, .. } => {
+            match run_daemon(&interface.expect("required where there is no command"), foreground, &daemon) {
                 Ok(()) => Exit::Success,
                 Err(Error::Told) => Exit::Failure,
                 Err(error) => {
@@ -173,10 +182,10 @@ fn parse_and_run() -> Exit {
     }
 }
 
-fn run_daemon(interface: &OsString, foreground: bool) -> Result<(), Error> {
+fn run_daemon(interface: &OsString, foreground: bool, options: &DaemonOptions) -> Result<(), Error> {
     process::inherit_no_further();
     let interface = InterfaceName::new(interface)?;
-    let environment = Environment::read(|name| std::env::var_os(name))?;
+    let environment = Environment::read(|name| options.variable(name).or_else(|| std::env::var_os(name)))?;
     log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
     let host = Linux::new(&environment);
     daemon::run(&Options { interface, foreground, environment }, &host)
@@ -194,6 +203,7 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Setconf(arguments) => setconf::run(arguments, &client),
         Command::Addconf(arguments) => setconf::run_add(arguments, &client),
         Command::Syncconf(arguments) => syncconf::run(arguments, &client),
+        Command::Forget(arguments) => forget::run(arguments, &client),
         Command::Genkey(arguments) => genkey::run(arguments),
         Command::Genpsk(arguments) => genpsk::run(arguments),
         Command::Pubkey => pubkey::run(),

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use rvpn_uapi::{DeviceStatus, Errno, Set};
+use rvpn_uapi::{DeviceStatus, Errno, PublicKey, Set};
 
 use super::{Device, Host};
 use crate::control::apply;
@@ -20,12 +20,14 @@ use crate::control::error::Error;
 use crate::control::interface::InterfaceName;
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
+use crate::dataplane::configure::Change;
 use crate::dataplane::device::Device as Tunnel;
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
 use crate::platform::linux::hardening::{Confined, Hardening, Needs};
 use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
+use crate::platform::linux::placement::{Placement, enter_namespace};
 use crate::platform::linux::route_monitor::RouteMonitor;
 use crate::platform::linux::stop::Stop;
 use crate::platform::linux::tun::{LinuxTun, TunOptions};
@@ -38,6 +40,9 @@ pub struct Linux {
     workers: usize,
     hardening: Hardening,
     socket_directory: PathBuf,
+    peers_directory: Option<PathBuf>,
+    placement: Placement,
+    netns: Option<String>,
 }
 
 impl Linux {
@@ -49,6 +54,9 @@ impl Linux {
             workers: environment.workers.unwrap_or(cores),
             hardening: environment.hardening,
             socket_directory: environment.socket_directory(),
+            peers_directory: environment.peers_dir.clone(),
+            placement: environment.placement.clone(),
+            netns: environment.netns.clone(),
         }
     }
 
@@ -72,6 +80,11 @@ impl Host for Linux {
 
     fn start(&self, interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
+        if let Some(netns) = &self.netns {
+            // All that is opened from here on, and all threads, are there; the TUN stays where it was made.
+            let action = "enter the network namespace of the sockets";
+            enter_namespace(netns).map_err(|source| Error::Start { action, source })?;
+        }
         let running =
             Running::start(tun, self, ends).map_err(|source| Error::Start { action: "start the device", source })?;
         tracing::debug!("{interface}: {} threads carry packets", self.workers);
@@ -99,9 +112,12 @@ impl Running {
     fn start(tun: Arc<LinuxTun>, options: &Linux, ends: &Ends) -> io::Result<Self> {
         let link = LinkMonitor::new(Arc::clone(&tun))?;
         let routes = RouteMonitor::new()?;
-        let tunnel = Tunnel::new(linux::platform(tun, options.trains())?);
+        let tunnel = Tunnel::new(linux::platform(tun, options.trains(), options.placement.clone())?);
 
-        let confined = options.hardening.confine_process(&Needs { socket_directory: &options.socket_directory });
+        let confined = options.hardening.confine_process(&Needs {
+            socket_directory: &options.socket_directory,
+            peers_directory: options.peers_directory.as_deref(),
+        });
 
         let mut parts = Parts { stops: vec![link.stopper(), routes.stopper()], ..Parts::default() };
         let (threads, monitor) = confined.confined(|| start_unprivileged(&tunnel, routes, options.workers, ends))??;
@@ -161,12 +177,28 @@ fn follow_link(link: LinkMonitor, device: &Tunnel, ends: &Ends) {
     }
 }
 
-impl Configurable for Running {
-    fn apply(&self, set: Set) -> Result<(), Errno> {
-        self.tunnel.apply(apply::change(&set)).map_err(|error| {
+impl Running {
+    fn change(&self, change: Change) -> Result<(), Errno> {
+        self.tunnel.apply(change).map_err(|error| {
             tracing::error!("Configuration refused, nothing changed: {error}");
             apply::errno(&error)
         })
+    }
+}
+
+impl Configurable for Running {
+    fn apply(&self, set: Set) -> Result<(), Errno> {
+        self.change(apply::change(&set))
+    }
+
+    fn apply_files(&self, set: Set) -> Result<(), Errno> {
+        let mut change = apply::change(&set);
+        change.peers.iter_mut().for_each(|peer| peer.is_from_file = true);
+        self.change(change)
+    }
+
+    fn forget(&self, peer: Option<PublicKey>) -> usize {
+        self.tunnel.forget(peer.map(apply::public_key).as_ref())
     }
 
     fn status(&self) -> DeviceStatus {

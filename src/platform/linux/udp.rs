@@ -21,6 +21,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 
 use super::cmsg::ControlBuffer;
 use super::netlink::Netlink;
+use super::placement::Placement;
 use super::poller::LinuxPoller;
 use super::socket_name::SocketName;
 use super::sys::{self, Outgoing, Received};
@@ -36,24 +37,39 @@ use crate::proto::endpoint::{Endpoint, Source};
 pub struct LinuxNetwork {
     poller: Arc<LinuxPoller>,
     trains: Trains,
+    placement: Placement,
     routes: Arc<Mutex<Netlink>>,
 }
 
 impl LinuxNetwork {
-    /// Makes sockets that wake `poller` and hand such `trains` to the kernel; with any, it also merges what arrives.
+    /// Makes sockets at `placement` that wake `poller` and hand such `trains` to the kernel; with any, it also merges what
+    /// arrives.
     ///
     /// # Errors
     /// The OS's, if there is no netlink.
-    pub fn new(poller: Arc<LinuxPoller>, trains: Trains) -> io::Result<Self> {
-        Ok(Self { poller, trains, routes: Arc::new(Mutex::new(Netlink::open(0)?)) })
+    pub fn new(poller: Arc<LinuxPoller>, trains: Trains, placement: Placement) -> io::Result<Self> {
+        Ok(Self { poller, trains, placement, routes: Arc::new(Mutex::new(Netlink::open(0)?)) })
+    }
+
+    /// Tries whether sockets can be where they shall be.
+    ///
+    /// # Errors
+    /// Those of [`Network::bind`].
+    pub fn try_placement(&self) -> io::Result<()> {
+        if self.placement != Placement::default() {
+            LinuxUdp::bind(0, 0, self.trains, &self.placement, &self.routes)?;
+        }
+        Ok(())
     }
 }
 
 impl Network for LinuxNetwork {
     /// Must be called from a thread in the namespace the sockets shall be in.
     fn bind(&self, port: u16, mark: u32) -> io::Result<Arc<dyn Udp>> {
-        let udp = LinuxUdp::bind(port, mark, self.trains, &self.routes)?;
-        self.poller.add_socket(udp.v4.as_fd(), false)?;
+        let udp = LinuxUdp::bind(port, mark, self.trains, &self.placement, &self.routes)?;
+        if let Some(v4) = &udp.v4 {
+            self.poller.add_socket(v4.as_fd(), false)?;
+        }
         if let Some(v6) = &udp.v6 {
             self.poller.add_socket(v6.as_fd(), true)?;
         }
@@ -66,10 +82,10 @@ impl Network for LinuxNetwork {
     }
 }
 
-/// Two bound sockets, or one without IPv6.
+/// Two bound sockets, or one: without IPv6, or where only an address of one family is listened at.
 #[derive(Debug)]
 struct LinuxUdp {
-    v4: OwnedFd,
+    v4: Option<OwnedFd>,
     v6: Option<OwnedFd>,
     port: u16,
     trains: Trains,
@@ -84,10 +100,16 @@ struct LinuxUdp {
 }
 
 impl LinuxUdp {
-    fn bind(port: u16, mark: u32, trains: Trains, routes: &Arc<Mutex<Netlink>>) -> io::Result<Self> {
+    fn bind(
+        port: u16,
+        mark: u32,
+        trains: Trains,
+        placement: &Placement,
+        routes: &Arc<Mutex<Netlink>>,
+    ) -> io::Result<Self> {
         let mut attempts = if port == 0 { RANDOM_PORT_ATTEMPTS } else { 1 };
         loop {
-            match Self::bind_both(port, mark, trains, routes) {
+            match Self::bind_both(port, mark, trains, placement, routes) {
                 // The port chosen for IPv4 is taken for IPv6; another may be free.
                 Err(error) if error.kind() == ErrorKind::AddrInUse && attempts > 1 => attempts -= 1,
                 result => return result,
@@ -95,22 +117,35 @@ impl LinuxUdp {
         }
     }
 
-    fn bind_both(port: u16, mark: u32, trains: Trains, routes: &Arc<Mutex<Netlink>>) -> io::Result<Self> {
-        let v4 = open_v4(mark)?;
-        rustix::net::bind(&v4, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
-        let local = SocketAddr::try_from(rustix::net::getsockname(&v4)?)?;
-        let v6 = match open_v6(mark).and_then(|v6| {
-            rustix::net::bind(&v6, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, local.port())))?;
-            Ok(v6)
-        }) {
-            Ok(v6) => Some(v6),
-            Err(error) if is_without_ipv6(&error) => None,
-            Err(error) => return Err(error),
+    fn bind_both(
+        port: u16,
+        mark: u32,
+        trains: Trains,
+        placement: &Placement,
+        routes: &Arc<Mutex<Netlink>>,
+    ) -> io::Result<Self> {
+        let (with_v4, with_v6) = placement.families();
+        let mut port = port;
+        let v4 = if with_v4 {
+            let address = placement.v4.unwrap_or(Ipv4Addr::UNSPECIFIED).into();
+            Some(placement.bind(open_v4(mark)?, address, &mut port)?)
+        } else {
+            None
+        };
+        let v6 = if with_v6 {
+            let address = placement.v6.unwrap_or(Ipv6Addr::UNSPECIFIED).into();
+            match open_v6(mark).and_then(|v6| placement.bind(v6, address, &mut port)) {
+                Ok(v6) => Some(v6),
+                Err(error) if v4.is_some() && placement.v6.is_none() && is_without_ipv6(&error) => None,
+                Err(error) => return Err(error),
+            }
+        } else {
+            None
         };
         let mut segments = trains != Trains::None;
         let mut merges = segments;
         if segments {
-            for socket in [Some(&v4), v6.as_ref()].into_iter().flatten() {
+            for socket in [&v4, &v6].into_iter().flatten() {
                 // Without it trains arrive as single datagrams.
                 merges &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
                 segments &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
@@ -118,16 +153,7 @@ impl LinuxUdp {
         }
         let trains = if segments { trains } else { Trains::None };
         let (mark, v6_first) = (AtomicU32::new(mark), AtomicBool::new(false));
-        Ok(Self {
-            v4,
-            v6,
-            port: local.port(),
-            trains,
-            routes: Arc::clone(routes),
-            mark,
-            receives_trains: merges,
-            v6_first,
-        })
+        Ok(Self { v4, v6, port, trains, routes: Arc::clone(routes), mark, receives_trains: merges, v6_first })
     }
 
     /// Receives what waits at one socket, as far as buffers are free.
@@ -158,7 +184,7 @@ impl LinuxUdp {
 
     /// Sends transmits of one family; returns how many were sent in full.
     fn send_run(&self, v6: bool, transmits: &[Transmit<'_>]) -> (usize, io::Result<()>) {
-        let Some(socket) = (if v6 { self.v6.as_ref() } else { Some(&self.v4) }) else {
+        let Some(socket) = (if v6 { &self.v6 } else { &self.v4 }) else {
             return (0, Err(rustix::io::Errno::AFNOSUPPORT.into()));
         };
         let len = if v6 { udp_offload::MAX_LEN_V6 } else { udp_offload::MAX_LEN_V4 };
@@ -206,7 +232,7 @@ impl Udp for LinuxUdp {
     }
 
     fn receive(&self, families: Families, batch: &mut UdpBatch) -> io::Result<()> {
-        let v4 = Some(&self.v4).filter(|_| families.v4);
+        let v4 = self.v4.as_ref().filter(|_| families.v4);
         let v6 = self.v6.as_ref().filter(|_| families.v6);
         // Whoever comes second gets what buffers the first left: they take turns.
         let v6_first = families == Families::BOTH && self.v6_first.fetch_xor(true, Ordering::Relaxed);
@@ -226,7 +252,7 @@ impl Udp for LinuxUdp {
     /// from the source address. EINVAL, EMSGSIZE and EIO may come from segmentation of this transmit: the first two
     /// (which, depends on the kernel) if a segment with its headers is longer than the MTU of the way, the last if the
     /// interface cannot compute checksums; its datagrams may still be sent one by one. EMSGSIZE for a single datagram:
-    /// it exceeds what UDP carries. EAFNOSUPPORT: there is no IPv6.
+    /// it exceeds what UDP carries. EAFNOSUPPORT: there is no socket of that family.
     fn send(&self, transmits: &[Transmit<'_>]) -> (usize, io::Result<()>) {
         let mut sent = 0;
         while let Some(next) = transmits.get(sent) {
@@ -242,7 +268,7 @@ impl Udp for LinuxUdp {
     }
 
     fn set_mark(&self, mark: u32) -> io::Result<()> {
-        for socket in [Some(&self.v4), self.v6.as_ref()].into_iter().flatten() {
+        for socket in [&self.v4, &self.v6].into_iter().flatten() {
             set_mark(socket, mark)?;
         }
         self.mark.store(mark, Ordering::Relaxed);
