@@ -25,6 +25,7 @@ mod pulse;
 mod queue;
 #[cfg(test)]
 mod queue_tests;
+mod rate;
 mod receive;
 mod reports;
 mod routes;

@@ -7,6 +7,8 @@
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
 mod events;
+mod forget;
+mod objects;
 mod upgrade;
 mod version;
 
@@ -45,6 +47,8 @@ impl Asks {
         match ask.word.as_str() {
             "upgrade" => upgrade::answer(self, &ask, stream).await,
             "events" => events::answer(self.device.events(), stream).await,
+            "forget" => forget::answer(self, &ask, &mut stream).await,
+            "objects" => objects::answer(self, &mut stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");
