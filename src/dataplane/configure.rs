@@ -18,11 +18,13 @@ use std::io;
 use std::net::SocketAddr;
 
 pub(super) use self::interface::Settings;
+use super::candidates::{Candidate, Candidates};
 use super::device::Device;
 use super::offload::OffloadsInUse;
 use super::sync::{lock, read};
 use super::workers::Context;
 use crate::proto::allowedips::Prefix;
+use crate::proto::candidates::Order;
 use crate::proto::constants::MAX_PEERS;
 use crate::proto::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::proto::peer::PeerStatus;
@@ -55,6 +57,10 @@ pub struct PeerChange {
     pub preshared_key: Option<PresharedKey>,
     /// Where datagrams go until the peer is heard from elsewhere.
     pub endpoint: Option<SocketAddr>,
+    /// Where else it may be; an empty list takes away what there was.
+    pub candidates: Option<Vec<Candidate>>,
+    /// Which of them is preferred.
+    pub order: Option<Order>,
     /// Seconds; 0 is off.
     pub persistent_keepalive: Option<u16>,
     /// The peer's prefixes are replaced by the ones added here.
@@ -81,6 +87,8 @@ impl PeerChange {
             update_only: false,
             preshared_key: None,
             endpoint: None,
+            candidates: None,
+            order: None,
             persistent_keepalive: None,
             replace_allowed_ips: false,
             allowed_ips: Vec::new(),
@@ -135,6 +143,8 @@ pub struct PeerSnapshot {
     pub public_key: PublicKey,
     /// Endpoint, counters, last handshake, keepalive, preshared key.
     pub status: PeerStatus,
+    /// Where else the operator says that it may be.
+    pub candidates: Option<Candidates>,
     /// Its prefixes in the order they were added.
     pub allowed_ips: Vec<Prefix>,
 }
@@ -171,10 +181,14 @@ impl Device {
         let settings = lock(&self.config);
         let peers = self.peers.all();
         let routes = read(&self.routes);
-        let peers = peers.iter().map(|peer| PeerSnapshot {
-            public_key: peer.public_key,
-            status: peer.state().core.status(),
-            allowed_ips: routes.prefixes(peer.id).to_vec(),
+        let peers = peers.iter().map(|peer| {
+            let state = peer.state();
+            PeerSnapshot {
+                public_key: peer.public_key,
+                status: state.core.status(),
+                candidates: state.candidates.clone(),
+                allowed_ips: routes.prefixes(peer.id).to_vec(),
+            }
         });
         DeviceSnapshot {
             private_key: self.identity().map(|local| local.identity.private_key().clone()),

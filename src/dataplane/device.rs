@@ -11,10 +11,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use rand::rngs::StdRng;
 
+use super::candidates::Wanted;
 use super::configure::Settings;
 use super::deadlines::Deadlines;
 use super::handshakes::{HandshakeQueue, LocalIdentity};
@@ -54,6 +55,9 @@ pub struct Device {
     /// `None` while the interface is down.
     pub(super) udp: RwLock<Option<Arc<dyn Udp>>>,
     pub(super) mtu: AtomicUsize,
+    /// The firewall mark of the sockets. Relaxed: it orders nothing.
+    pub(super) mark: AtomicU32,
+    pub(super) wanted: Wanted,
     pub(super) offloads: Offloads,
     pub(super) pool: Pool,
     pub(super) outbounds: Recycler<Outbound>,
@@ -89,6 +93,8 @@ impl Device {
             keypairs: Keypairs::default(),
             udp: RwLock::new(None),
             mtu: AtomicUsize::new(DEFAULT_MTU),
+            mark: AtomicU32::new(0),
+            wanted: Wanted::default(),
             offloads,
             pool: Pool::new(MAX_BUFFERS),
             outbounds: Recycler::new(),
@@ -148,6 +154,7 @@ impl Device {
     /// can be sent.
     pub(super) fn settle(&self, context: &mut Context, peer: &Arc<Peer>, mut state: MutexGuard<'_, PeerState>) {
         let mut flush = false;
+        let mut initiation = None;
         while let Some(output) = state.core.poll_output() {
             match output {
                 Output::Initiate => {
@@ -176,6 +183,8 @@ impl Device {
                 }
                 Output::HandshakeComplete => context.events.push(Event::HandshakeComplete),
                 Output::HandshakeGaveUp => context.events.push(Event::HandshakeGaveUp),
+                Output::LookUp => context.events.push(Event::LookUp),
+                Output::SendInitiation(to, message) => initiation = Some((to, message)),
             }
         }
         if let Some(deadline) = state.core.poll_timeout()
@@ -187,7 +196,16 @@ impl Device {
         flush &= !state.staged.is_empty();
         drop(state);
         for event in context.events.drain(..) {
+            match event {
+                Event::HandshakeComplete => self.note_way(peer),
+                Event::LookUp => self.wanted.add(peer),
+                Event::HandshakeGaveUp => {}
+            }
             event.log(peer);
+        }
+        if let Some((to, message)) = initiation {
+            tracing::debug!("Sending the same handshake initiation to peer {:?} ({})", peer.public_key, to.remote);
+            self.send_initiation(context, peer, to, &*message);
         }
         if flush {
             self.flush(context, peer);
@@ -205,11 +223,13 @@ impl Device {
     }
 }
 
-/// What is told to the log after the peer's lock is gone.
+/// What is told to the log, and done, after the peer's lock is gone.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
     HandshakeComplete,
     HandshakeGaveUp,
+    /// Not told to the log: its names are looked up.
+    LookUp,
 }
 
 impl Event {
@@ -220,6 +240,7 @@ impl Event {
                 "Handshake for peer {:?} did not complete after 20 attempts, giving up until there is new data",
                 peer.public_key
             ),
+            Self::LookUp => {}
         }
     }
 }

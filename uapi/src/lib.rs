@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod allowed_ip;
+mod candidate;
 mod endpoint;
 mod error;
 mod key;
@@ -28,6 +29,7 @@ mod set;
 mod status;
 
 pub use allowed_ip::{AllowedIp, AllowedIpChange};
+pub use candidate::{Candidate, EndpointOrder, MAX_CANDIDATES};
 pub use endpoint::{ScopeOf, no_scopes};
 pub use error::{Errno, Fault, Key, ParseError};
 pub use key::{PublicKey, SecretKey};

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::allowed_ip::AllowedIpChange;
+use crate::candidate::{Candidate, EndpointOrder};
 use crate::key::{PublicKey, SecretKey};
 
 /// A change of a device. `None` leaves things as they are.
@@ -35,6 +36,10 @@ pub struct PeerSet {
     pub preshared_key: Option<SecretKey>,
     /// The new endpoint.
     pub endpoint: Option<SocketAddr>,
+    /// Where it may be, in place of what was said before; none of them if it is empty. rvpn alone knows it.
+    pub endpoints: Option<Vec<Candidate>>,
+    /// Which of these is preferred. rvpn alone knows it.
+    pub endpoint_order: Option<EndpointOrder>,
     /// The new interval of persistent keepalives, in seconds; 0 turns them off.
     pub persistent_keepalive: Option<u16>,
     /// Whether networks that this message does not name go.
@@ -52,6 +57,8 @@ impl PeerSet {
             update_only: false,
             preshared_key: None,
             endpoint: None,
+            endpoints: None,
+            endpoint_order: None,
             persistent_keepalive: None,
             replace_allowed_ips: false,
             allowed_ips: Vec::new(),

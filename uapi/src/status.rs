@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::allowed_ip::AllowedIp;
+use crate::candidate::{Candidate, EndpointOrder};
 use crate::error::Key;
 use crate::key::{PublicKey, SecretKey};
 use crate::means::{Aead, Offloads};
@@ -37,6 +38,10 @@ pub struct PeerStatus {
     pub preshared_key: Option<SecretKey>,
     /// Where datagrams go; `None` if not known.
     pub endpoint: Option<SocketAddr>,
+    /// Where else it may be, as the operator said.
+    pub endpoints: Vec<Candidate>,
+    /// Which of these is preferred.
+    pub endpoint_order: EndpointOrder,
     /// When the last handshake completed, since the epoch; `None` if never.
     pub last_handshake: Option<Duration>,
     /// Bytes sent, as UDP payload.
@@ -56,6 +61,8 @@ impl PeerStatus {
             public_key,
             preshared_key: None,
             endpoint: None,
+            endpoints: Vec::new(),
+            endpoint_order: EndpointOrder::Fastest,
             last_handshake: None,
             tx_bytes: 0,
             rx_bytes: 0,
@@ -76,6 +83,7 @@ pub struct StatusWriter<'a> {
 enum Item {
     Device,
     Peer(usize),
+    Candidate(usize, usize),
     AllowedIp(usize, usize),
     End,
     Nothing,
@@ -111,7 +119,14 @@ impl<'a> StatusWriter<'a> {
             Item::Peer(index) => {
                 let Some(peer) = self.device.peers.get(index) else { return Item::End };
                 write_peer(peer, out);
-                Item::AllowedIp(index, 0)
+                Item::Candidate(index, 0)
+            }
+            Item::Candidate(index, position) => {
+                let Some(candidate) = self.device.peers[index].endpoints.get(position) else {
+                    return Item::AllowedIp(index, 0);
+                };
+                write_line(out, Key::RvpnEndpoints, candidate);
+                Item::Candidate(index, position + 1)
             }
             Item::AllowedIp(index, position) => {
                 let Some(network) = self.device.peers[index].allowed_ips.get(position) else {
@@ -129,7 +144,7 @@ impl<'a> StatusWriter<'a> {
     }
 }
 
-/// Over the longest item, a peer without its networks: 419 bytes with every number at its longest.
+/// Over the longest item, a peer without its networks: 447 bytes with every number at its longest.
 const MAX_ITEM_LEN: usize = 512;
 
 /// Unset values are left out: `wg` takes a key or a port of zero for one that is set.
@@ -167,6 +182,9 @@ fn write_peer(peer: &PeerStatus, out: &mut Vec<u8>) {
     write_line(out, Key::TxBytes, peer.tx_bytes);
     write_line(out, Key::RxBytes, peer.rx_bytes);
     write_line(out, Key::PersistentKeepalive, peer.persistent_keepalive);
+    if peer.endpoint_order != EndpointOrder::default() {
+        write_line(out, Key::RvpnEndpointOrder, peer.endpoint_order);
+    }
 }
 
 #[cfg(test)]

@@ -99,6 +99,10 @@ impl Device {
                 state.core.set_persistent_keepalive(now, secs);
             }
         }
+        if let Some(order) = change.order {
+            peer.state().core.set_order(order);
+        }
+        let has_names = change.candidates.is_some_and(|candidates| self.apply_candidates(&peer, candidates));
         self.apply_allowed_ips(&peer, change.replace_allowed_ips, &change.allowed_ips);
         if is_new {
             // Only now can a handshake find it: it is complete.
@@ -109,6 +113,10 @@ impl Device {
                 state.core.up(now);
             }
         });
+        if has_names {
+            // Whoever looks them up finds it by now.
+            self.wanted.add(&peer);
+        }
         self.flush(context, &peer);
     }
 

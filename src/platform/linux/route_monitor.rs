@@ -1,7 +1,7 @@
 //! Tells that the ways to peers may have changed: routes, addresses, links or rules of the sockets' namespace.
 //!
-//! It does not tell what changed: whoever cached a source address asks for the interface anew (see
-//! [`Network::route_interface`](crate::dataplane::io::Network::route_interface)). Links are watched too, because IPv4
+//! It does not tell what changed: whoever cached a source address asks for the way anew (see
+//! [`Network::source_towards`](crate::dataplane::io::Network::source_towards)). Links are watched too, because IPv4
 //! routes that vanish with their link are not announced.
 //!
 //! Source: rtnetlink(7).

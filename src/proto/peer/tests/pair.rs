@@ -252,6 +252,8 @@ impl Pair {
                 Output::Release(index) => assert!(node.indices.remove(index).is_some()),
                 Output::HandshakeComplete => node.completed += 1,
                 Output::HandshakeGaveUp => node.gave_up.push(elapsed),
+                Output::LookUp => {}
+                Output::SendInitiation(_, message) => self.put(side, Datagram::Initiation(*message)),
             }
             assert!(self.node(side).indices.len() <= 4);
         }
