@@ -6,7 +6,9 @@
 use std::io;
 use std::time::Duration;
 
-use rvpn_uapi::{Aead, AllowedIpChange, DeviceStatus, EndpointOrder, Errno, Offload, Offloads, PeerSet, PeerStatus, Set};
+use rvpn_uapi::{
+    Aead, AllowedIpChange, DeviceStatus, EndpointOrder, Errno, Offload, Offloads, PeerName, PeerSet, PeerStatus, Set,
+};
 
 use crate::dataplane::candidates::Candidate;
 use crate::dataplane::configure::{self, ApplyError, Change, DeviceSnapshot, PeerChange, PeerSnapshot};
@@ -33,6 +35,7 @@ fn peer_change(peer: &PeerSet) -> PeerChange {
         public_key: public_key(peer.public_key),
         remove: peer.remove,
         update_only: peer.update_only,
+        name: peer.name.as_ref().map(|name| name.as_ref().map(Into::into)),
         preshared_key: peer.preshared_key.as_ref().map(preshared_key),
         endpoint: peer.endpoint,
         candidates: peer.endpoints.as_ref().map(|list| list.iter().map(candidate).collect()),
@@ -105,6 +108,7 @@ fn offloads(in_use: OffloadsInUse) -> Offloads {
 
 fn peer_status(peer: &PeerSnapshot) -> PeerStatus {
     PeerStatus {
+        name: peer.name.as_deref().and_then(PeerName::new),
         preshared_key: Some(preshared_key_text(&peer.status.preshared_key)),
         endpoint: peer.status.endpoint.map(|endpoint| endpoint.remote),
         endpoints: peer.candidates.iter().flat_map(|list| list.iter()).map(candidate_text).collect(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::interface::InterfaceName;
+use super::names::Names;
 use super::outcome::Ends;
 use super::server::Configurable;
 use crate::dataplane::objects::Objects;
@@ -46,6 +47,11 @@ pub trait Device: Configurable {
     /// The OS's.
     fn release_privileges(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Returns what looks up the names of its peers, once; `None` if that is not to be had.
+    fn names(&self) -> Option<Names> {
+        None
     }
 
     /// Returns the names of the threads that have not come round since the last call, and asks all to do so. Never

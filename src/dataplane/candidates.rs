@@ -13,6 +13,7 @@
 //! `wanted` is taken under no lock and none is taken under it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use super::device::Device;
@@ -59,6 +60,11 @@ impl Wanted {
 }
 
 impl Device {
+    /// Returns the firewall mark of the sockets; 0 is none.
+    pub fn mark(&self) -> u32 {
+        self.mark.load(Ordering::Relaxed)
+    }
+
     /// Has `wake` called whenever [`Device::wanted_names`] has something to tell; once per device. It must not block.
     pub fn on_wanted_names(&self, wake: Box<dyn Fn() + Send + Sync>) {
         // A second one would take the first one's work.

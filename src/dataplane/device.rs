@@ -204,7 +204,7 @@ impl Device {
             event.log(peer);
         }
         if let Some((to, message)) = initiation {
-            tracing::debug!("Sending the same handshake initiation to peer {:?} ({})", peer.public_key, to.remote);
+            tracing::debug!("Sending the same handshake initiation to peer {} ({})", peer.label(), to.remote);
             self.send_initiation(context, peer, to, &*message);
         }
         if flush {
@@ -235,10 +235,10 @@ pub(super) enum Event {
 impl Event {
     fn log(self, peer: &Peer) {
         match self {
-            Self::HandshakeComplete => tracing::debug!("Keypair created for peer {:?}", peer.public_key),
+            Self::HandshakeComplete => tracing::debug!("Keypair created for peer {}", peer.label()),
             Self::HandshakeGaveUp => tracing::debug!(
-                "Handshake for peer {:?} did not complete after 20 attempts, giving up until there is new data",
-                peer.public_key
+                "Handshake for peer {} did not complete after 20 attempts, giving up until there is new data",
+                peer.label()
             ),
             Self::LookUp => {}
         }

@@ -1,7 +1,7 @@
 //! Requests: their text to values on the server's side, and back on the client's.
 //!
 //! ```text
-//!            get=1             set=1
+//!            get=1             set=1, rvpn_ask=...
 //!   Within <------- Between --------> Within      "" or end of stream: a Request
 //!      |               ^ |                        anything else as first line: UnknownOperation
 //!      |  fault        | | too long, unknown
@@ -18,11 +18,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::allowed_ip::AllowedIpChange;
+use crate::ask::Ask;
 use crate::candidate::{self, EndpointOrder};
 use crate::endpoint::{self, ScopeOf};
 use crate::error::{Errno, Fault, Key, ParseError};
 use crate::key::{PublicKey, SecretKey};
 use crate::line::{self, LineBuffer};
+use crate::name::PeerName;
 use crate::number;
 use crate::set::{PeerSet, Set};
 
@@ -36,6 +38,8 @@ pub enum Operation {
     Get,
     /// Change the configuration.
     Set,
+    /// Something that only this program knows.
+    Ask,
 }
 
 /// A whole and valid request.
@@ -45,6 +49,8 @@ pub enum Request {
     Get,
     /// `set=1`
     Set(Set),
+    /// `rvpn_ask=...`
+    Ask(Ask),
 }
 
 /// What a [`RequestParser`] found in the stream.
@@ -78,6 +84,7 @@ enum State {
     Between,
     Get,
     Set(Set),
+    Ask(Ask),
     Skipping,
     Closed,
 }
@@ -138,6 +145,7 @@ impl RequestParser {
         match state {
             State::Get => Some(RequestEvent::Request(Request::Get)),
             State::Set(set) => Some(RequestEvent::Request(Request::Set(set))),
+            State::Ask(ask) => Some(RequestEvent::Request(Request::Ask(ask))),
             State::Between | State::Skipping | State::Closed => None,
         }
     }
@@ -168,6 +176,7 @@ impl RequestParser {
         match self.state {
             State::Get => Some(Operation::Get),
             State::Set(_) => Some(Operation::Set),
+            State::Ask(_) => Some(Operation::Ask),
             State::Between | State::Skipping | State::Closed => None,
         }
     }
@@ -180,7 +189,7 @@ fn next_state(state: &mut State, text: &[u8], scope_of: &ScopeOf) -> Result<Opti
             *state = match text {
                 b"get=1" => State::Get,
                 b"set=1" => State::Set(Set::default()),
-                _ => State::Closed,
+                _ => Ask::begin(text).map_or(State::Closed, State::Ask),
             };
             Ok(matches!(state, State::Closed).then_some(RequestEvent::UnknownOperation))
         }
@@ -198,6 +207,12 @@ fn next_state(state: &mut State, text: &[u8], scope_of: &ScopeOf) -> Result<Opti
             Ok(()) => Ok(None),
             Err(fault) => Err((Operation::Set, fault)),
         },
+        State::Ask(ask) if text.is_empty() => {
+            let ask = std::mem::take(ask);
+            *state = State::Between;
+            Ok(Some(RequestEvent::Request(Request::Ask(ask))))
+        }
+        State::Ask(ask) => ask.line(text).map(|()| None).map_err(|fault| (Operation::Ask, fault)),
         State::Skipping => {
             if text.is_empty() {
                 *state = State::Between;
@@ -239,6 +254,7 @@ fn peer_line(peer: &mut PeerSet, key: Key, value: &[u8], scope_of: &ScopeOf) -> 
     match key {
         Key::Remove => peer.remove = truth(value).ok_or(bad)?,
         Key::UpdateOnly => peer.update_only = truth(value).ok_or(bad)?,
+        Key::RvpnName => peer.name = Some(PeerName::parse(value).ok_or(bad)?),
         Key::PresharedKey => peer.preshared_key = Some(SecretKey::from_hex(value).ok_or(bad)?),
         Key::Endpoint => peer.endpoint = Some(endpoint::parse(value, scope_of).ok_or(bad)?),
         Key::RvpnEndpoints => {
@@ -270,7 +286,7 @@ fn allowed_ip(value: &[u8]) -> Option<AllowedIpChange> {
 
 /// Appends the end of an answer: `errno=0`, or `error` with the sign that `wg` expects, and the empty line.
 pub fn write_errno(out: &mut Vec<u8>, operation: Operation, error: Option<Errno>) {
-    let sign = if operation == Operation::Set { "-" } else { "" };
+    let sign = if operation == Operation::Get { "" } else { "-" };
     match error {
         None => out.extend_from_slice(b"errno=0\n\n"),
         Some(error) => out.extend_from_slice(format!("errno={sign}{}\n\n", error.value()).as_bytes()),
@@ -307,6 +323,9 @@ fn write_peer(peer: &PeerSet, out: &mut Vec<u8>) {
     }
     if peer.remove {
         write_line(out, Key::Remove, true);
+    }
+    if let Some(name) = &peer.name {
+        write_line(out, Key::RvpnName, name.as_ref().map_or("", PeerName::as_str));
     }
     if let Some(key) = &peer.preshared_key {
         write_secret(out, Key::PresharedKey, key);

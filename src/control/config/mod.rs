@@ -8,8 +8,8 @@
 //! A line counts up to `#`, and white space counts nowhere, not even within a word. So comments can carry options of
 //! this program (`#rvpn: Key = value`) through tools that do not know them.
 //!
-//! Keys of wg-quick and options are read for `up` and its like; for the words of `wg` the keys are refused with the way
-//! out, and options are comments.
+//! Keys of wg-quick and options of an interface are read for `up` and its like; for the words of `wg` the keys are refused
+//! with the way out, and these options are comments. Options of a peer are read for all.
 //!
 //! Not here: what the values do.
 //!
@@ -18,15 +18,18 @@
 mod fault;
 pub mod keys;
 mod line;
+mod peer_option;
 pub mod quick;
 mod synchronize;
 pub mod text;
 pub mod value;
+mod words;
 
-use rvpn_uapi::{AllowedIpChange, PeerSet, PublicKey, SecretKey, Set};
+use rvpn_uapi::{AllowedIpChange, Candidate, PeerSet, PublicKey, SecretKey, Set};
 
 pub use self::fault::{ConfigError, Fault, Position};
 use self::line::{Line, lines};
+use self::peer_option::PeerOption;
 use self::quick::{Quick, QuickKey, QuickOption};
 pub use self::synchronize::synchronize;
 use super::endpoint::{Endpoint, Retries};
@@ -81,6 +84,32 @@ impl Config {
         }
         let quick = parser.quick.take().unwrap_or_default();
         Ok((parser.finish()?, quick))
+    }
+
+    /// Makes one change of it, in which names of hosts are for rvpn to look up and to follow.
+    ///
+    /// # Errors
+    /// A fault for each endpoint that can be neither handed over nor looked up.
+    pub fn hand_over(mut self) -> Result<Set, Vec<Fault>> {
+        for peer in &mut self.peers {
+            let Some((_, endpoint)) = &peer.endpoint else { continue };
+            let candidate = value::candidate(endpoint.to_string().as_bytes());
+            if let Ok(name @ Candidate::Name { .. }) = candidate {
+                // A list says more than one endpoint, which is there for other tools.
+                peer.set.endpoints.get_or_insert_with(|| vec![name]);
+                peer.endpoint = None;
+            }
+        }
+        self.resolve(Retries(Some(0)), |_, _, _| {})
+    }
+
+    /// Takes the first of its list for the endpoint of a peer that has none, for who knows no lists.
+    pub fn use_first_of_lists(&mut self) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.endpoint.is_none()) {
+            let first = peer.set.endpoints.iter().flatten().next();
+            let endpoint = first.and_then(|first| Endpoint::parse(&first.to_string()));
+            peer.endpoint = endpoint.map(|endpoint| (Position { line: 1, column: 1 }, endpoint));
+        }
     }
 
     /// Finds the addresses of all endpoints and makes one change of it: what the file says, and nothing else.
@@ -202,14 +231,27 @@ impl Parser {
         }
     }
 
-    /// Keeps an option of this program. Where wg-quick's keys are not read, they are comments.
+    /// Keeps an option of this program. Where wg-quick's keys are not read, those that are not a peer's are comments.
     fn option(&mut self, line: &Line<'_>) {
-        let Some(quick) = &mut self.quick else { return };
         let (key, _) = line.entry().unwrap_or((line.text(), &[]));
+        if self.section == Section::Peer
+            && let Some(found) = PeerOption::find(key)
+        {
+            let faults = found.keep(line, &mut self.peer().set);
+            return self.faults.extend(faults);
+        }
+        let Some(quick) = &mut self.quick else { return };
         match QuickOption::find(key) {
             Some(found) if self.section == Section::Interface => self.faults.extend(quick.option(line, found)),
             Some(_) => self.fault(line, 0, key, "belongs in `[Interface]`"),
-            None => self.fault_of_word(line, key, quick::unknown_option()),
+            None if PeerOption::find(key).is_some() => self.fault(line, 0, key, "belongs in a `[Peer]`"),
+            None => {
+                let names: Vec<_> = match self.section {
+                    Section::Peer => PeerOption::ALL.iter().map(|option| option.name()).collect(),
+                    _ => QuickOption::ALL.iter().map(|option| option.name()).collect(),
+                };
+                self.fault_of_word(line, key, format!("expected one of {}", names.join(", ")));
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use crate::control::apply;
 use crate::control::environment::{self, Environment, Offload};
 use crate::control::error::Error;
 use crate::control::interface::InterfaceName;
+use crate::control::names::{self, Names};
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
 use crate::dataplane::device::Device as Tunnel;
@@ -26,7 +27,7 @@ use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
 use crate::platform::linux::hardening::{Confined, Hardening, Needs};
 use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
-use crate::platform::linux::route_monitor::RouteMonitor;
+use crate::platform::linux::route_monitor::{RouteEvent, RouteMonitor};
 use crate::platform::linux::stop::Stop;
 use crate::platform::linux::tun::{LinuxTun, TunOptions};
 use crate::platform::linux::udp_offload::Trains;
@@ -84,6 +85,7 @@ impl Host for Linux {
 struct Running {
     tunnel: Arc<Tunnel>,
     parts: Mutex<Parts>,
+    names: Mutex<Option<Names>>,
     confined: Confined,
 }
 
@@ -100,6 +102,14 @@ impl Running {
         let link = LinkMonitor::new(Arc::clone(&tun))?;
         let routes = RouteMonitor::new()?;
         let tunnel = Tunnel::new(linux::platform(tun, options.trains())?);
+        // From the next line on no program can be started.
+        let names = match names::process::start() {
+            Ok(process) => Some(Names::new(Arc::clone(&tunnel) as _, process)),
+            Err(error) => {
+                tracing::error!("Names of endpoints will not be looked up: {error}");
+                None
+            }
+        };
 
         let confined = options.hardening.confine_process(&Needs { socket_directory: &options.socket_directory });
 
@@ -109,7 +119,7 @@ impl Running {
         parts.monitors.push(monitor);
         let (device, reporter) = (Arc::clone(&tunnel), ends.clone());
         parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
-        Ok(Self { tunnel, parts: Mutex::new(parts), confined })
+        Ok(Self { tunnel, parts: Mutex::new(parts), names: Mutex::new(names), confined })
     }
 }
 
@@ -129,7 +139,13 @@ fn start_unprivileged(
     })?;
     let (device, reporter) = (Arc::clone(tunnel), ends.clone());
     let monitor = ends.spawn("rvpn-routes", move || {
-        if let Err(error) = routes.run(|| device.routes_changed()) {
+        if let Err(error) = routes.run(|event| match event {
+            RouteEvent::Changed => device.routes_changed(),
+            RouteEvent::Resumed => {
+                tracing::debug!("The machine was asleep");
+                device.resumed();
+            }
+        }) {
             tracing::error!("Watching routes failed: {error}");
             reporter.report(End::ThreadFailed("rvpn-routes".to_owned()));
         }
@@ -181,6 +197,10 @@ impl Device for Running {
 
     fn release_privileges(&self) -> io::Result<()> {
         self.confined.release_privileges()
+    }
+
+    fn names(&self) -> Option<Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn beat(&self) -> Vec<String> {

@@ -1,13 +1,14 @@
 //! The state of an interface for people.
 //!
-//! To the byte what `wg show` prints, colours included, because scripts read even this. Two lines more end the block of
-//! the interface where the server says what `wg` knows nothing of: rvpn alone does.
+//! To the byte what `wg show` prints, colours included, because scripts read even this. Where the server says what `wg`
+//! knows nothing of, and rvpn alone does, two lines more end the block of the interface, and a peer with a name has a line
+//! for it.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use rvpn_uapi::{Aead, DeviceStatus, Offloads, PeerStatus, SecretKey};
+use rvpn_uapi::{Aead, DeviceStatus, EndpointOrder, Offloads, PeerStatus, SecretKey};
 use zeroize::Zeroizing;
 
 use crate::control::cli::pubkey::public_key;
@@ -57,11 +58,19 @@ impl View {
         let Style { reset, bold, yellow, .. } = self.style;
         let key = key_text::encode(&peer.public_key.0);
         writeln!(out, "{yellow}{bold}peer{reset}: {yellow}{}{reset}", *key)?;
+        if let Some(name) = &peer.name {
+            self.entry("name", name.as_str(), out)?;
+        }
         if let Some(key) = &peer.preshared_key {
             self.entry("preshared key", &self.masked(key), out)?;
         }
         if let Some(endpoint) = peer.endpoint {
             self.entry("endpoint", &endpoint_text(endpoint), out)?;
+        }
+        if !peer.endpoints.is_empty() {
+            let list: Vec<_> = peer.endpoints.iter().map(ToString::to_string).collect();
+            let order = if peer.endpoint_order == EndpointOrder::Strict { " (in this order)" } else { "" };
+            self.entry("endpoints", &format!("{}{order}", list.join(", ")), out)?;
         }
         self.entry("allowed ips", &self.allowed_ips(peer), out)?;
         let handshake = peer.last_handshake.unwrap_or_default().as_secs();

@@ -4,6 +4,8 @@
 //!
 //! Source: landlock(7), Linux Documentation/userspace-api/landlock.rst.
 
+use std::path::Path;
+
 use ::landlock::{
     ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetStatus, Scope,
@@ -13,12 +15,21 @@ use super::{Lack, Needs};
 
 /// Confines the calling thread and those it will start, as far as the kernel can; returns how far that is.
 pub(super) fn confine(needs: &Needs<'_>) -> Result<String, Lack> {
+    confine_to(needs.socket_directory, AccessFs::RemoveFile)
+}
+
+/// The same for the process that looks names up: it may read files.
+pub(super) fn confine_names() -> Result<String, Lack> {
+    confine_to(Path::new("/"), AccessFs::ReadFile)
+}
+
+fn confine_to(path: &Path, access: AccessFs) -> Result<String, Lack> {
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
         .handle_access(AccessNet::from_all(KNOWN))?
         .scope(Scope::from_all(KNOWN))?
         .create()?
-        .add_rule(PathBeneath::new(PathFd::new(needs.socket_directory)?, AccessFs::RemoveFile))?
+        .add_rule(PathBeneath::new(PathFd::new(path)?, access))?
         .restrict_self()?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced, _) => Ok("files, TCP, signals".to_owned()),

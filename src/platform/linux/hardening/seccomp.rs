@@ -59,6 +59,13 @@ impl Filter {
         Ok(Self { programs: vec![attempted, allow_only([calls::common(), calls::control()].concat(), violation)?] })
     }
 
+    /// Makes the filter of the process that looks names up.
+    pub(super) fn names(violation: Violation) -> Result<Self, Lack> {
+        let mut calls = [calls::common(), calls::control(), calls::names()].concat();
+        calls.retain(|call| !calls::beyond_names().contains(&call.number));
+        Ok(Self { programs: vec![allow_only(calls, violation)?] })
+    }
+
     /// Makes the filter of the threads that carry packets, and of the one that starts them: on top of the process's.
     pub(super) fn packets(violation: Violation) -> Result<Self, Lack> {
         Ok(Self { programs: vec![allow_only(calls::common(), violation)?] })
@@ -97,7 +104,8 @@ impl Program {
 /// What libraries attempt is let through here, for the process's first program to refuse: nothing to be logged, and
 /// nothing to be killed for.
 fn allow_only(mut calls: Vec<Call>, violation: Violation) -> Result<Program, Lack> {
-    calls.extend(calls::attempted());
+    let listed: Vec<_> = calls.iter().map(|call| call.number).collect();
+    calls.extend(calls::attempted().into_iter().filter(|call| !listed.contains(&call.number)));
     let others = match violation {
         Violation::Refuse => refusal(),
         Violation::Kill => SeccompAction::KillProcess,
@@ -129,7 +137,7 @@ mod tests {
     #[test]
     fn the_lists_make_programs_the_kernel_would_take() {
         for violation in [Violation::Refuse, Violation::Kill] {
-            for filter in [Filter::process(violation), Filter::packets(violation)] {
+            for filter in [Filter::process(violation), Filter::packets(violation), Filter::names(violation)] {
                 for program in filter.unwrap().programs {
                     assert!((10..4096).contains(&program.steps.len()), "{}", program.steps.len());
                 }
