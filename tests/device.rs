@@ -12,6 +12,8 @@ mod world;
 
 #[path = "device/changes.rs"]
 mod changes;
+#[path = "device/events.rs"]
+mod events;
 #[path = "device/faults.rs"]
 mod faults;
 #[path = "device/hostile.rs"]

@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use super::device::Device;
+use super::events::EventKind;
 use super::peer::Peer;
 use super::sync::{Mutex, lock};
 use super::workers::Context;
@@ -89,13 +90,15 @@ impl Device {
     pub fn use_addresses(&self, public_key: &PublicKey, candidates: &Candidates, addresses: Vec<SocketAddr>) -> bool {
         let Some(peer) = self.peers.lookup(public_key) else { return false };
         let now = self.platform.clock.now();
-        self.with_peer(&mut Context::new(self), &peer, |state, _| {
+        let (is_same, from, to) = self.with_peer(&mut Context::new(self), &peer, |state, _| {
             let is_same = state.candidates.as_ref().is_some_and(|own| Arc::ptr_eq(own, candidates));
-            if is_same {
-                state.core.set_candidates(now, addresses);
-            }
-            is_same
-        })
+            let from = state.core.endpoint().map(|endpoint| endpoint.remote);
+            (is_same, from, is_same.then(|| state.core.set_candidates(now, addresses)).flatten())
+        });
+        if let Some(to) = to {
+            self.announce(Some(&peer), EventKind::EndpointChanged { from, to });
+        }
+        is_same
     }
 
     /// Gives a peer another list; tells whether there are names in it that were not there.

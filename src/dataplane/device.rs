@@ -1,7 +1,7 @@
 //! The device: its tables, and the one way in which a change of a peer's state takes effect.
 //!
 //! ```text
-//!  config ─► identity ─► peers ─► routes ─► peer state ─► indices, queues, deadlines, handshake queue
+//!  config ─► identity ─► peers ─► routes ─► peer state ─► indices, queues, deadlines, handshake queue, events
 //! ```
 //! is the lock order: who holds one may take those to its right. No lock is held over a system call, AEAD or
 //! Diffie-Hellman, with two exceptions away from the packet ways: `config`, which configuration holds for as long as
@@ -10,6 +10,7 @@
 //! Not here: the ways of packets (see `send`, `receive`, `handshakes`), configuration (see `configure`).
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -18,6 +19,7 @@ use rand::rngs::StdRng;
 use super::candidates::Wanted;
 use super::configure::Settings;
 use super::deadlines::Deadlines;
+use super::events::{EventKind, Events};
 use super::handshakes::{HandshakeQueue, LocalIdentity};
 use super::io::{Platform, Udp};
 use super::offload::Offloads;
@@ -67,6 +69,7 @@ pub struct Device {
     pub(super) deadlines: Deadlines,
     pub(super) stats: Stats,
     pub(super) unreachable: Unreachable,
+    pub(super) events: Events,
 }
 
 /// What a 32-bit index stands for. Responses may use only the first, transport data only the second, cookie replies
@@ -104,6 +107,7 @@ impl Device {
             deadlines: Deadlines::new(),
             stats: Stats::default(),
             unreachable: Unreachable::new(),
+            events: Events::default(),
         })
     }
 
@@ -153,8 +157,7 @@ impl Device {
     /// Drains the outputs of a peer whose state was changed, re-schedules its deadline, lets go of it, and sends what
     /// can be sent.
     pub(super) fn settle(&self, context: &mut Context, peer: &Arc<Peer>, mut state: MutexGuard<'_, PeerState>) {
-        let mut flush = false;
-        let mut initiation = None;
+        let (mut flush, mut keypair_created, mut look_up, mut initiation) = (false, false, false, None);
         while let Some(output) = state.core.poll_output() {
             match output {
                 Output::Initiate => {
@@ -181,9 +184,19 @@ impl Device {
                         self.keypairs.released(&keypair);
                     }
                 }
-                Output::HandshakeComplete => context.events.push(Event::HandshakeComplete),
-                Output::HandshakeGaveUp => context.events.push(Event::HandshakeGaveUp),
-                Output::LookUp => context.events.push(Event::LookUp),
+                Output::HandshakeComplete => keypair_created = true,
+                Output::Connected => {
+                    context.events.extend(endpoint(&state).map(|endpoint| EventKind::Connected { endpoint }))
+                }
+                Output::Silent => context.events.push(EventKind::Silent { endpoint: endpoint(&state) }),
+                Output::Roamed(from) => {
+                    let to = endpoint(&state).filter(|to| *to != from);
+                    context.events.extend(to.map(|to| EventKind::Roamed { from, to }));
+                }
+                Output::HandshakeGaveUp => {
+                    context.events.push(EventKind::HandshakeGaveUp { endpoint: endpoint(&state) })
+                }
+                Output::LookUp => look_up = true,
                 Output::SendInitiation(to, message) => initiation = Some((to, message)),
             }
         }
@@ -194,14 +207,19 @@ impl Device {
             self.deadlines.schedule(&*self.platform.alarm, deadline, peer);
         }
         flush &= !state.staged.is_empty();
+        for event in &context.events {
+            self.publish(Some(peer), *event);
+        }
         drop(state);
+        if keypair_created {
+            tracing::debug!("Keypair created for peer {}", peer.label());
+            self.note_way(peer);
+        }
+        if look_up {
+            self.wanted.add(peer);
+        }
         for event in context.events.drain(..) {
-            match event {
-                Event::HandshakeComplete => self.note_way(peer),
-                Event::LookUp => self.wanted.add(peer),
-                Event::HandshakeGaveUp => {}
-            }
-            event.log(peer);
+            self.tell(Some(peer), event);
         }
         if let Some((to, message)) = initiation {
             tracing::debug!("Sending the same handshake initiation to peer {} ({})", peer.label(), to.remote);
@@ -223,26 +241,8 @@ impl Device {
     }
 }
 
-/// What is told to the log, and done, after the peer's lock is gone.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Event {
-    HandshakeComplete,
-    HandshakeGaveUp,
-    /// Not told to the log: its names are looked up.
-    LookUp,
-}
-
-impl Event {
-    fn log(self, peer: &Peer) {
-        match self {
-            Self::HandshakeComplete => tracing::debug!("Keypair created for peer {}", peer.label()),
-            Self::HandshakeGaveUp => tracing::debug!(
-                "Handshake for peer {} did not complete after 20 attempts, giving up until there is new data",
-                peer.label()
-            ),
-            Self::LookUp => {}
-        }
-    }
+fn endpoint(state: &PeerState) -> Option<SocketAddr> {
+    state.core.endpoint().map(|endpoint| endpoint.remote)
 }
 
 /// The peers of a device by public key, and in the order they were added.

@@ -11,6 +11,7 @@ pub mod checksum;
 pub mod configure;
 mod deadlines;
 pub mod device;
+pub mod events;
 pub mod gro;
 pub mod gso;
 mod handshakes;

@@ -18,7 +18,8 @@ use std::thread::JoinHandle;
 
 use rand::rngs::StdRng;
 
-use super::device::{Device, Event};
+use super::device::Device;
+use super::events::EventKind;
 use super::gro::Coalescer;
 use super::handshakes::HandshakeState;
 use super::io::Ready;
@@ -45,7 +46,8 @@ pub(super) struct Context {
     /// Batches are offered to idle workers: more is waiting than this thread has taken, and sharing pays.
     pub(super) share: bool,
     pub(super) coalescer: Coalescer,
-    pub(super) events: Vec<Event>,
+    /// What happened to a peer, until its lock is gone.
+    pub(super) events: Vec<EventKind>,
     pub(super) routed: Vec<Routed>,
     /// The peers of `routed`, one for each run of packets.
     pub(super) peers: Vec<Arc<Peer>>,

@@ -6,7 +6,7 @@
 //! the others as replayed. So a race costs no more of anybody's limits than the initiation it is made of.
 //!
 //! ```text
-//!             the endpoint answers            three initiations unanswered, or its name points elsewhere
+//!             the endpoint answers            three messages unanswered, or its name points elsewhere
 //!   (none) ------------------------> endpoint alone ----------------------------------------.
 //!      |                                 ^                                                   v
 //!      '---- all of the list ------------+------ a response, from any of them ------- endpoint, list
@@ -136,13 +136,37 @@ pub(super) struct Attempt {
     pub(super) message: [u8; INITIATION_LEN],
     asked: Vec<SocketAddr>,
     left: Vec<SocketAddr>,
+    /// How often all of them are to be asked again.
+    repeats: u8,
 }
 
 impl Attempt {
-    /// Makes one that was sent to the first of `round`, which is not empty.
-    pub(super) fn new(message: [u8; INITIATION_LEN], round: &[SocketAddr]) -> Self {
+    /// Makes one that was sent to the first of `round`, which is not empty. If it `is_urgent`, it is sent again each second
+    /// until the next initiation is due.
+    pub(super) fn new(message: [u8; INITIATION_LEN], round: &[SocketAddr], is_urgent: bool) -> Self {
         let (asked, left) = round.split_at(round.len().min(1));
-        Self { message, asked: asked.to_vec(), left: left.to_vec() }
+        let repeats = if is_urgent { REPEATS } else { 0 };
+        Self { message, asked: asked.to_vec(), left: left.to_vec(), repeats }
+    }
+
+    /// Returns when to go on after an address was asked; `None`: not at all.
+    pub(super) fn pause(&self, spacing: Duration) -> Option<Duration> {
+        match (self.goes_on(), self.repeats) {
+            (true, _) => Some(spacing),
+            (false, 0) => None,
+            (false, _) => Some(REPEAT_SPACING),
+        }
+    }
+
+    /// Begins another round, if all of this one were asked and there is to be another: of who was asked, or of all once
+    /// three messages went unanswered.
+    pub(super) fn repeat(&mut self, all: impl FnOnce() -> Vec<SocketAddr>) {
+        if !self.goes_on() && self.repeats > 0 {
+            self.repeats -= 1;
+            let sent = u32::from(REPEATS - self.repeats);
+            let round = if sent < LOST_HANDSHAKES { std::mem::take(&mut self.asked) } else { all() };
+            self.restart(round);
+        }
     }
 
     /// Tells whether there is an address that was not asked.
@@ -189,6 +213,11 @@ fn same(one: SocketAddr, other: SocketAddr) -> bool {
     key(one) == key(other) && (scope(one) == scope(other) || scope(one) == 0 || scope(other) == 0)
 }
 
+/// Copies of an initiation to a peer that answered a moment ago: one that meets a peer while it starts anew would else be
+/// missed for five seconds.
+pub const REPEATS: u8 = 4;
+/// Between two of them.
+pub const REPEAT_SPACING: Duration = Duration::from_secs(1);
 /// Between two addresses of a race.
 pub const RACE_SPACING: Duration = Duration::from_millis(250);
 /// Between two addresses in strict order, if all of them are asked within the time of an initiation: longer than any

@@ -8,6 +8,7 @@
 //!          +-- sessions    previous, current, next: who may send and receive with which key
 //!          +-- handshakes  our pending initiation, and the epoch that voids work in flight
 //!          +-- timers      seven deadlines, attempts, the last-sent-handshake stamp
+//!          +-- presence    whether the peer is heard, for who watches
 //!          +-- output      what the caller is asked to do
 //! ```
 //!
@@ -20,6 +21,7 @@
 
 mod handshakes;
 mod output;
+mod presence;
 mod reach;
 mod sessions;
 
@@ -36,9 +38,10 @@ use self::handshakes::Handshake;
 pub use self::handshakes::{Epoch, InitiationPlan, Refusal};
 pub use self::output::Output;
 use self::output::Outputs;
+use self::presence::Presence;
 use self::sessions::Sessions;
-use super::constants::{KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME, REKEY_TIMEOUT};
 use super::candidates::{Attempt, Candidates, Order};
+use super::constants::{KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME, REKEY_TIMEOUT};
 use super::cookie::CookieJar;
 use super::endpoint::Endpoint;
 use super::index::Index;
@@ -117,12 +120,15 @@ pub struct Peer {
     candidates: Option<Box<Candidates>>,
     /// The initiation that was sent last, while it may be answered.
     attempt: Option<Box<Attempt>>,
+    /// The next initiation is for a peer that answered a moment ago.
+    is_urgent: bool,
     /// The next counter half a second after the first packet that was not answered; `None` before.
     unanswered_from: Option<u64>,
     sessions: Sessions,
     handshake: Handshake,
     epoch: Epoch,
     timers: Timers,
+    presence: Presence,
     cookies: CookieJar,
     /// The newest timestamp we sent: the next is greater, whatever the wall clock does.
     emitted_timestamp: Option<Timestamp>,
@@ -148,11 +154,13 @@ impl Peer {
             endpoint: None,
             candidates: None,
             attempt: None,
+            is_urgent: false,
             unanswered_from: None,
             sessions: Sessions::default(),
             handshake: Handshake::default(),
             epoch: Epoch::default(),
             timers: Timers::default(),
+            presence: Presence::default(),
             cookies: CookieJar::new(&public_key),
             emitted_timestamp: None,
             accepted_timestamp: Timestamp::default(),
@@ -262,6 +270,7 @@ impl Peer {
         self.is_up = false;
         self.outputs.cancel_sending();
         self.timers.stop();
+        self.presence.forget();
         self.erase_keys();
     }
 }
@@ -347,9 +356,9 @@ impl Peer {
         if self.sessions.by_index(received.index).is_none() {
             return;
         }
-        self.endpoint = Some(received.from);
+        self.heard(now, received.from);
         if self.sessions.confirm(received.index, &mut self.outputs) {
-            self.handshake_complete(wall);
+            self.handshake_complete(now, wall);
             self.outputs.flush = true;
         }
         self.keep_key_fresh_after_receiving(now);
@@ -370,6 +379,17 @@ impl Peer {
         self.cookies.consume_reply(now, reply)
     }
 
+    /// Something authentic and not replayed came from `from`: the endpoint follows it.
+    fn heard(&mut self, now: Instant, from: Endpoint) {
+        self.presence.heard(now);
+        if let Some(before) = self.endpoint.replace(from)
+            && before.remote != from.remote
+        {
+            // Two moves before the caller drains are one, from where the first began.
+            self.outputs.roamed_from.get_or_insert(before.remote);
+        }
+    }
+
     fn keep_key_fresh_after_receiving(&mut self, now: Instant) {
         // Old enough that a passive keepalive, sent 10 s from now and lost, would leave no time for a handshake.
         let last_minute = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT;
@@ -388,7 +408,10 @@ impl Peer {
 impl Peer {
     /// Returns the earliest deadline, `None` if nothing is armed.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next_deadline()
+        match (self.timers.next_deadline(), self.presence.deadline()) {
+            (Some(timer), Some(presence)) => Some(timer.min(presence)),
+            (timer, presence) => timer.or(presence),
+        }
     }
 
     /// Does what is due at `now`; early and repeated calls do nothing. Each timer runs at most once per call, however
@@ -418,6 +441,7 @@ impl Peer {
         if self.timers.take_expired(Timer::NextCandidate, now) {
             self.ask_next_candidate(now);
         }
+        self.outputs.silent |= self.presence.fell_silent(now);
     }
 
     /// Returns the next thing the caller has to do.

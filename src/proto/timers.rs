@@ -24,9 +24,7 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-use super::constants::{
-    KEEPALIVE_TIMEOUT, MAX_JITTER, MAX_TIMER_HANDSHAKES, REKEY_TIMEOUT, SILENCE, ZERO_KEYS_AFTER,
-};
+use super::constants::{KEEPALIVE_TIMEOUT, MAX_JITTER, MAX_TIMER_HANDSHAKES, REKEY_TIMEOUT, SILENCE, ZERO_KEYS_AFTER};
 use super::time::Instant;
 
 /// The name of a timer, and its place in the array of deadlines.
@@ -95,6 +93,12 @@ impl Timers {
     /// What is sent from now on should be answered soon.
     pub(crate) fn expect_answers(&mut self, now: Instant) {
         self.arm(Timer::Silence, now.plus(SILENCE));
+    }
+
+    /// The same, up to when an initiation may be sent.
+    pub(crate) fn expect_answers_until_allowed(&mut self) {
+        let allowed_from = self.last_sent_handshake.unwrap_or_default().plus(REKEY_TIMEOUT);
+        self.arm(Timer::Silence, allowed_from);
     }
 
     /// The next candidate is to be asked at `when`, `None`: there is no other.

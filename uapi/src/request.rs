@@ -295,7 +295,8 @@ pub fn write_errno(out: &mut Vec<u8>, operation: Operation, error: Option<Errno>
 
 /// Appends `set` as a request. Room is made once, so that no copy of a secret is left behind by growing.
 pub fn write_set(set: &Set, out: &mut Vec<u8>) {
-    let of_peer = |peer: &PeerSet| 512 + 64 * peer.allowed_ips.len() + 300 * peer.endpoints.as_ref().map_or(0, Vec::len);
+    let of_peer =
+        |peer: &PeerSet| 512 + 64 * peer.allowed_ips.len() + 300 * peer.endpoints.as_ref().map_or(0, Vec::len);
     out.reserve(set.peers.iter().map(of_peer).sum::<usize>() + 512);
     out.extend_from_slice(b"set=1\n");
     if let Some(key) = &set.private_key {

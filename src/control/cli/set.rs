@@ -43,7 +43,8 @@ pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<(), Failure>
     let peers = Peers::of(client, &arguments.interface);
     let set = read(&arguments.changes, |word| peers.find(word))?;
     if set.is_extended() && !client.is_rvpn(&arguments.interface)? {
-        let expected = "only rvpn keeps names and several endpoints, and another WireGuard runs this interface".to_owned();
+        let expected =
+            "only rvpn keeps names and several endpoints, and another WireGuard runs this interface".to_owned();
         return Err(Failure::Word { word: "`name`, `endpoints`, `endpoint-order`".to_owned(), expected });
     }
     Ok(client.apply(&arguments.interface, &set)?)
@@ -83,8 +84,17 @@ fn read(words: &[OsString], find: impl Fn(&OsStr) -> Result<PublicKey, Failure>)
 }
 
 const DEVICE_WORDS: [&str; 4] = ["listen-port", "fwmark", "private-key", "peer"];
-const PEER_WORDS: [&str; 9] =
-    ["remove", "preshared-key", "endpoint", "endpoints", "endpoint-order", "persistent-keepalive", "allowed-ips", "name", "peer"];
+const PEER_WORDS: [&str; 9] = [
+    "remove",
+    "preshared-key",
+    "endpoint",
+    "endpoints",
+    "endpoint-order",
+    "persistent-keepalive",
+    "allowed-ips",
+    "name",
+    "peer",
+];
 
 fn change(set: &mut Set, name: &str, value: &OsStr) -> Result<(), Failure> {
     let bytes = value.as_bytes();

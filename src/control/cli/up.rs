@@ -30,9 +30,7 @@ pub(super) fn run(arguments: &Arguments, world: &World) -> Result<(), Failure> {
     let tunnel = read(&arguments.name)?;
     let file = tunnel.path.display().to_string();
     let retries = retries(&tunnel.config)?;
-    quick::up(tunnel, arguments.kill_switch, world, &mut |config, follows| {
-        resolve(config, follows, &file, retries)
-    })?;
+    quick::up(tunnel, arguments.kill_switch, world, &mut |config, follows| resolve(config, follows, &file, retries))?;
     Ok(())
 }
 

@@ -11,9 +11,9 @@
 
 use rvpn_uapi::{MAX_CANDIDATES, PeerName, PeerSet};
 
-use super::{Fault, value};
 use super::line::Line;
 use super::words::Words;
+use super::{Fault, value};
 
 /// An option about a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_peer_has_places_to_be_and_an_order_of_them() {
-        let text = format!("{PEER}#rvpn: Endpoint = vpn.example:51820, [2001:db8::1]:7\n#rvpn: endpointorder = strict\n");
+        let text =
+            format!("{PEER}#rvpn: Endpoint = vpn.example:51820, [2001:db8::1]:7\n#rvpn: endpointorder = strict\n");
         let set = Config::parse(text.as_bytes()).expect("valid").peers.remove(0).set;
         let endpoints: Vec<_> = set.endpoints.iter().flatten().map(ToString::to_string).collect();
         assert_eq!(endpoints, ["vpn.example:51820", "[2001:db8::1]:7"]);
@@ -117,7 +118,10 @@ mod tests {
             faults.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(faults("[Interface]\n#rvpn: Name = a\n"), ["2:8: `Name`: belongs in a `[Peer]`"]);
-        assert_eq!(faults(&format!("{PEER}#rvpn: Nmae = a\n")), ["3:8: `Nmae`: expected one of Name, Endpoint, EndpointOrder"]);
+        assert_eq!(
+            faults(&format!("{PEER}#rvpn: Nmae = a\n")),
+            ["3:8: `Nmae`: expected one of Name, Endpoint, EndpointOrder"]
+        );
         assert_eq!(faults(&format!("{PEER}#rvpn: Multicast = yes\n")), ["3:8: `Multicast`: belongs in `[Interface]`"]);
     }
 }

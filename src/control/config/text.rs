@@ -14,7 +14,9 @@ use crate::control::key_text;
 
 /// Returns the whole file. Memory is reserved for it at once, so that growing leaves no copy of a key behind.
 pub fn of(status: &DeviceStatus) -> Zeroizing<Vec<u8>> {
-    let len = status.peers.iter().map(|peer| 384 + 64 * peer.allowed_ips.len() + 300 * peer.endpoints.len()).sum::<usize>() + 256;
+    let len =
+        status.peers.iter().map(|peer| 384 + 64 * peer.allowed_ips.len() + 300 * peer.endpoints.len()).sum::<usize>()
+            + 256;
     let mut text = Zeroizing::new(Vec::with_capacity(len));
     write(status, &mut *text).expect("memory takes whatever is written to it");
     text

@@ -155,14 +155,14 @@ impl Following {
         for (public_key, candidates) in self.device.wanted_names() {
             for host in hosts_of(&candidates) {
                 let known = self.hosts.entry(Arc::clone(host)).or_insert_with(|| Host::new(now));
-                // A peer that does not answer wants it every five seconds; no name server is asked more often.
-                let may_be_asked = !known.is_asked && now >= known.asked + SPACING;
-                if may_be_asked {
-                    known.next = now;
-                    known.pause = FIRST_PAUSE;
-                }
+                // A peer that does not answer wants it every five seconds; no name server is asked more often than this.
+                known.next = known.next.min(known.asked + SPACING);
+                known.pause = FIRST_PAUSE;
             }
-            let is_new = self.peers.insert(public_key, Arc::clone(&candidates)).is_none_or(|old| !Arc::ptr_eq(&old, &candidates));
+            let is_new = self
+                .peers
+                .insert(public_key, Arc::clone(&candidates))
+                .is_none_or(|old| !Arc::ptr_eq(&old, &candidates));
             if is_new {
                 // Another peer may have the same name, and its address is known.
                 self.tell(&public_key);
@@ -192,12 +192,12 @@ impl Following {
     /// Takes an answer.
     fn take(&mut self, line: &str) {
         let Some(answer) = Answer::parse(line) else { return };
-        let Some((name, host)) = self.hosts.get_key_value(answer.host.as_str()).map(|(name, _)| Arc::clone(name)).and_then(
-            |name| {
+        let Some((name, host)) =
+            self.hosts.get_key_value(answer.host.as_str()).map(|(name, _)| Arc::clone(name)).and_then(|name| {
                 let host = self.hosts.get_mut(&name)?;
                 Some((name, host))
-            },
-        ) else {
+            })
+        else {
             return;
         };
         let now = Instant::now();

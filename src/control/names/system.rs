@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn hosts_have_several_names_and_addresses() {
-        let text = "127.0.0.1 localhost\n# 192.0.2.9 vpn\n192.0.2.1 other VPN.example vpn # x\n2001:db8::1\tvpn\nx vpn\n";
+        let text =
+            "127.0.0.1 localhost\n# 192.0.2.9 vpn\n192.0.2.1 other VPN.example vpn # x\n2001:db8::1\tvpn\nx vpn\n";
         let expected: Vec<IpAddr> = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse().expect("an address")).to_vec();
         assert_eq!((listed(text, "vpn"), listed(text, "x")), (expected.clone(), vec![]));
         assert_eq!(listed(text, "vpn.example."), expected[..1]);

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::{ApplyError, Change};
 use crate::dataplane::device::Device;
+use crate::dataplane::events::EventKind;
 use crate::dataplane::io::Udp;
 use crate::dataplane::peer::Peer;
 use crate::dataplane::sync::{lock, write, yield_now};
@@ -161,6 +162,9 @@ impl Device {
 
     pub(super) fn apply_sockets(&self, context: &mut Context, settings: &mut Settings, sockets: NewSockets) {
         let changed = sockets.port != settings.port || sockets.mark != settings.mark;
+        if settings.port != 0 && sockets.port != settings.port {
+            self.announce(None, EventKind::ListenPortChanged { from: settings.port, to: sockets.port });
+        }
         settings.port = sockets.port;
         settings.port_is_automatic = sockets.port_is_automatic;
         settings.mark = sockets.mark;

@@ -196,11 +196,11 @@ impl Peer {
         }
         self.handshake = Handshake::Nothing;
         self.epoch.advance();
-        self.endpoint = Some(from);
+        self.heard(now, from);
         self.heard_handshake();
         self.sessions.install_as_initiator(Arc::new(Keypair::new(&keys, now)), &mut self.outputs);
         self.timers.session_derived(now);
-        self.handshake_complete(wall);
+        self.handshake_complete(now, wall);
         self.outputs.keepalive = true;
         self.add_rx_bytes(RESPONSE_LEN as u64);
         self.timers.authenticated_packet_received(now);
@@ -234,7 +234,7 @@ impl Peer {
         self.clear_handshake();
         self.accepted_timestamp = timestamp;
         self.accepted_initiation_at = Some(now);
-        self.endpoint = Some(from);
+        self.heard(now, from);
         self.heard_handshake();
         self.add_rx_bytes(INITIATION_LEN as u64);
         self.timers.authenticated_packet_received(now);
@@ -283,8 +283,9 @@ impl Peer {
     }
 
     /// The session in `current` is confirmed by both sides.
-    pub(super) fn handshake_complete(&mut self, wall: WallTime) {
+    pub(super) fn handshake_complete(&mut self, now: Instant, wall: WallTime) {
         self.timers.handshake_complete();
+        self.outputs.connected |= self.presence.confirmed(now);
         self.last_handshake = Some(wall);
         self.outputs.complete = true;
     }

@@ -6,8 +6,8 @@
 //! | what happened                          | what is done                                                          |
 //! |----------------------------------------|-----------------------------------------------------------------------|
 //! | an initiation goes unanswered          | the next candidate gets a copy; names are looked up when it is retried |
-//! | data goes unanswered, as it never did  | an initiation after 1 s                                               |
-//! | another way to the endpoint, or resume | in use: an initiation. Asked already: a copy of it by the new way     |
+//! | data goes unanswered, as it never did  | an initiation after 1 s, and a copy of it each second                 |
+//! | another way to the endpoint, or resume | in use: an initiation, and copies. Asked already: a copy of that      |
 //! | the endpoint's name points elsewhere   | in use: an initiation. Asked already: a copy of it to where it points |
 //!
 //! A session goes on meanwhile: a handshake that is not needed costs a handshake and loses nothing.
@@ -15,9 +15,10 @@
 //! Not here: looking up names, looking at routes (the data plane and its caller do).
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{Peer, Role};
-use crate::proto::candidates::{Attempt, Candidates, Order};
+use crate::proto::candidates::{Attempt, Order};
 use crate::proto::endpoint::Endpoint;
 use crate::proto::messages::INITIATION_LEN;
 use crate::proto::time::Instant;
@@ -26,12 +27,13 @@ use crate::proto::timers::Timer;
 /// Candidates.
 impl Peer {
     /// Sets the addresses at which the peer may be. The first is the endpoint, if there is none. Without any, and none
-    /// before, nothing changes.
-    pub fn set_candidates(&mut self, now: Instant, addresses: Vec<SocketAddr>) {
+    /// before, nothing changes. Returns where the peer is looked for first, if that is somewhere else than before.
+    pub fn set_candidates(&mut self, now: Instant, addresses: Vec<SocketAddr>) -> Option<SocketAddr> {
         if addresses.is_empty() && self.candidates.is_none() {
-            return;
+            return None;
         }
         let candidates = self.candidates.get_or_insert_default();
+        let was_withdrawn = candidates.is_withdrawn();
         candidates.set(addresses, self.endpoint.as_ref());
         let (first, is_withdrawn) = (candidates.first(), candidates.is_withdrawn());
         if self.endpoint.is_none() {
@@ -39,13 +41,14 @@ impl Peer {
                 self.endpoint = Some(Endpoint::configured(first));
                 self.resume_sending();
             }
-            return;
+            return first;
         }
         if self.attempt.is_some() && self.timers.is_armed(Timer::Retransmit) {
             self.widen_attempt(now);
         } else if is_withdrawn && self.is_in_use(now) {
             self.request_handshake(now);
         }
+        first.filter(|_| is_withdrawn && !was_withdrawn)
     }
 
     /// Sets which candidate is preferred.
@@ -74,29 +77,33 @@ impl Peer {
         endpoint: Endpoint,
         message: &[u8; INITIATION_LEN],
     ) -> Endpoint {
-        let Some(candidates) = &mut self.candidates else {
-            self.attempt = Some(Box::new(Attempt::new(*message, &[endpoint.remote])));
-            return endpoint;
+        let is_urgent = std::mem::take(&mut self.is_urgent);
+        let (round, spacing) = match &mut self.candidates {
+            Some(candidates) => {
+                let round = candidates.next_round(endpoint.remote);
+                let spacing = candidates.spacing(round.len());
+                (round, spacing)
+            }
+            None => (vec![endpoint.remote], Duration::ZERO),
         };
-        let round = candidates.next_round(endpoint.remote);
-        let attempt = Attempt::new(*message, &round);
-        if attempt.goes_on() {
-            self.timers.ask_next_candidate(Some(now.plus(candidates.spacing(round.len()))));
-        }
+        let attempt = Attempt::new(*message, &round, is_urgent);
+        self.timers.ask_next_candidate(attempt.pause(spacing).map(|pause| now.plus(pause)));
         self.attempt = Some(Box::new(attempt));
         self.way_to(round[0])
     }
 
     /// Sends the pending initiation to the next candidate.
     pub(super) fn ask_next_candidate(&mut self, now: Instant) {
-        let Some(attempt) = &mut self.attempt else { return };
+        let (Some(attempt), Some(endpoint)) = (&mut self.attempt, &self.endpoint) else { return };
+        let round = || match &self.candidates {
+            Some(candidates) => candidates.round(endpoint.remote),
+            None => vec![endpoint.remote],
+        };
+        attempt.repeat(round);
         let Some(next) = attempt.next() else { return };
+        let spacing = self.candidates.as_ref().map_or(Duration::ZERO, |candidates| candidates.spacing(round().len()));
+        self.timers.ask_next_candidate(attempt.pause(spacing).map(|pause| now.plus(pause)));
         let message = Box::new(attempt.message);
-        if attempt.goes_on() {
-            let count = self.candidates.as_deref().map_or(1, |candidates| candidates.round(next).len());
-            let spacing = self.candidates.as_deref().unwrap_or(&Candidates::default()).spacing(count);
-            self.timers.ask_next_candidate(Some(now.plus(spacing)));
-        }
         self.outputs.initiation = Some((self.way_to(next), message));
     }
 
@@ -163,7 +170,13 @@ impl Peer {
             Some(from) if next > from => {
                 self.clear_source();
                 self.look_up();
-                self.request_handshake(now);
+                if self.timers.may_initiate(now) {
+                    self.is_urgent = true;
+                    self.request_handshake(now);
+                } else {
+                    // Unless it answers until then.
+                    self.timers.expect_answers_until_allowed();
+                }
             }
             Some(_) => {}
         }
@@ -180,6 +193,7 @@ impl Peer {
             self.repeat_attempt(now);
         } else if self.is_in_use(now) && self.can_initiate() {
             if self.timers.may_initiate(now) {
+                self.is_urgent = true;
                 self.request_handshake(now);
             } else {
                 // A handshake was made just now; anything authentic makes the peer follow.
@@ -213,4 +227,3 @@ impl Peer {
         self.timers.persistent_interval() > 0 || (is_waiting && self.sessions.can_send(now))
     }
 }
-

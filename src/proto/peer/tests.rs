@@ -8,6 +8,8 @@ mod handshake;
 mod invariants;
 mod lifecycle;
 mod pair;
+mod presence;
+mod reach;
 mod rotation;
 mod sending;
 mod solo;

@@ -251,6 +251,7 @@ impl Pair {
                 }
                 Output::Release(index) => assert!(node.indices.remove(index).is_some()),
                 Output::HandshakeComplete => node.completed += 1,
+                Output::Connected | Output::Silent | Output::Roamed(_) => {}
                 Output::HandshakeGaveUp => node.gave_up.push(elapsed),
                 Output::LookUp => {}
                 Output::SendInitiation(_, message) => self.put(side, Datagram::Initiation(*message)),
