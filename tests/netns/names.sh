@@ -129,8 +129,13 @@ within 5 "the name is asked for" eval "((\$(grep -c 'query.*vpn.test' '$world/dn
 within 5 "the tunnel is there" n1 ping -n -q -c 1 -W 1 192.168.241.2
 
 step "the process for names has gone with its daemon"
+network_of() { stat -Lc %i "$1"; }
+names_processes() {
+    local pid
+    for pid in $(ps -e -o pid=,comm= | awk '$2 == "rvpn-names" { print $1 }'); do
+        [[ $(network_of "/proc/$pid/ns/net" 2>/dev/null) != "$(network_of /run/netns/e1)" ]] || echo "$pid"
+    done
+}
+[[ -n $(names_processes) ]] || fail "there is no process for names"
 n1 "$IMPL" down "$world/wg1.conf" >/dev/null 2>&1 || fail "rvpn down"
-names_processes() { ps -e -o pid=,comm= | awk '$2 == "rvpn-names" { print $1 }' | while read -r pid; do
-    [[ $(readlink "/proc/$pid/ns/net") == "$(readlink /run/netns/e1 || stat -Lc 'net:[%i]' /run/netns/e1)" ]] && echo "$pid"
-done || true; }
 within 2 "no process is left" eval '[[ -z $(names_processes) ]]'

@@ -189,10 +189,7 @@ fn run_daemon(interface: &OsString, foreground: bool) -> Result<(), Error> {
 /// Is the process that looks names up for a daemon.
 fn run_names() -> Exit {
     log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
-    let environment = match Environment::read(|name| std::env::var_os(name)) {
-        Ok(environment) => environment,
-        Err(_) => Environment::default(),
-    };
+    let environment = Environment::read(|name| std::env::var_os(name)).unwrap_or_default();
     match names::process::run(environment.hardening) {
         Ok(()) => Exit::Success,
         Err(error) => {

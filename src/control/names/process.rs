@@ -68,7 +68,7 @@ pub fn run(hardening: Hardening) -> io::Result<()> {
     runtime.block_on(async {
         // A service manager or a terminal signals all processes; this one ends with the daemon, not before it.
         let _caught = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        tracing::debug!("rvpn-names: hardening {}", hardening.confine_names());
+        tracing::debug!("rvpn-names {}", hardening.confine_names());
         serve(UnixStream::from_std(stream)?, system).await
     })
 }

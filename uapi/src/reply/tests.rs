@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::endpoint::no_scopes;
 use crate::means::{Aead, Offload};
-use crate::request::tests::{any_endpoint, any_name, any_network, any_secret};
+use crate::request::tests::{any_candidate, any_endpoint, any_name, any_network, any_secret};
 use crate::status::StatusWriter;
 
 fn parse<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Reply, ParseError> {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::allowed_ip::AllowedIp;
+use crate::candidate::{Candidate, EndpointOrder};
 use crate::endpoint::no_scopes;
 use crate::line::MAX_LINE_LEN;
 
