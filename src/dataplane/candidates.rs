@@ -66,10 +66,16 @@ impl Device {
         self.mark.load(Ordering::Relaxed)
     }
 
-    /// Has `wake` called whenever [`Device::wanted_names`] has something to tell; once per device. It must not block.
+    /// Has `wake` called whenever [`Device::wanted_names`] has something to tell, first of all about the peers there are;
+    /// once per device. It must not block.
     pub fn on_wanted_names(&self, wake: Box<dyn Fn() + Send + Sync>) {
         // A second one would take the first one's work.
         let _ = self.wanted.wake.set(wake);
+        self.peers.all().iter().filter(|peer| peer.state().candidates.as_deref().is_some_and(has_name)).for_each(
+            |peer| {
+                self.wanted.add(peer);
+            },
+        );
     }
 
     /// Returns the peers whose names are to be looked up now, because they are new or the peer does not answer, with all

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::candidates::Candidates;
+use super::path_mtu::Path;
 use super::queue::OrderedQueue;
 use super::receive::Inbound;
 use super::send::Outbound;
@@ -54,6 +55,7 @@ pub(super) struct PeerState {
     pub(super) scheduled: Option<Instant>,
     /// An initiation is asked for and not yet begun: at most one request per peer is queued.
     pub(super) initiating: bool,
+    pub(super) path: Path,
 }
 
 impl Peer {
@@ -72,6 +74,7 @@ impl Peer {
             staged: Staged::default(),
             scheduled: None,
             initiating: false,
+            path: Path::default(),
         };
         Self {
             id,
@@ -148,6 +151,11 @@ impl Staged {
     pub(super) fn take(&mut self) -> Vec<StagedPacket> {
         self.bytes = 0;
         std::mem::take(&mut self.packets).into()
+    }
+
+    /// Returns those that wait, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &StagedPacket> {
+        self.packets.iter()
     }
 
     /// Returns how many wait.

@@ -9,6 +9,7 @@
 
 pub mod allowedips;
 pub mod candidates;
+pub mod carried;
 pub mod constants;
 pub mod cookie;
 pub mod crypto;
