@@ -13,6 +13,7 @@
 //!
 //! Source: <https://www.wireguard.com/xplatform/>; main.go of wireguard-go for the environment.
 
+use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
@@ -349,6 +350,12 @@ impl All {
     fn run(mut self, runtime: &Runtime, stopped: oneshot::Receiver<Stop>) {
         let reload = Notify::new();
         runtime.block_on(async {
+            let names = async {
+                match self.asks.device.names() {
+                    Some(names) => names.follow().await,
+                    None => pending().await,
+                }
+            };
             let mut end = pin!(async {
                 tokio::select! {
                     error = server::serve(&self.listener, &self.asks) => End::AcceptFailed(error),
@@ -365,6 +372,7 @@ impl All {
                 }
                 never = peers_directory::follow(self.peers.as_mut(), &self.asks.worker, &reload) => match never {},
                 never = self.supervisor.watch(&*self.asks.device) => match never {},
+                never = names => match never {},
             }
         });
     }

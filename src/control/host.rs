@@ -12,6 +12,7 @@ use rvpn_uapi::{Errno, Set};
 
 use super::error::Error;
 use super::interface::InterfaceName;
+use super::names::Names;
 use super::outcome::Ends;
 use super::server::Configurable;
 use super::upgrade::UpgradeError;
@@ -119,6 +120,11 @@ pub trait Device: Configurable {
     /// The OS's.
     fn release_privileges(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Returns what looks up the names of its peers, once; `None` if that is not to be had.
+    fn names(&self) -> Option<Names> {
+        None
     }
 
     /// Returns the names of the threads that have not come round since the last call, and asks all to do so. Never

@@ -39,6 +39,7 @@ pub mod host;
 pub mod interface;
 pub mod key_text;
 pub mod log;
+pub mod names;
 pub mod outcome;
 pub mod peers_directory;
 pub mod quick;

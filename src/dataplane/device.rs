@@ -11,10 +11,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use rand::rngs::StdRng;
 
+use super::candidates::Wanted;
 use super::configure::Settings;
 use super::deadlines::Deadlines;
 use super::events::{EventKind, Events};
@@ -55,6 +56,9 @@ pub struct Device {
     /// `None` while the interface is down.
     pub(super) udp: RwLock<Option<Arc<dyn Udp>>>,
     pub(super) mtu: AtomicUsize,
+    /// The firewall mark of the sockets. Relaxed: it orders nothing.
+    pub(super) mark: AtomicU32,
+    pub(super) wanted: Wanted,
     pub(super) offloads: Offloads,
     pub(super) pool: Pool,
     pub(super) outbounds: Recycler<Outbound>,
@@ -91,6 +95,8 @@ impl Device {
             keypairs: Keypairs::default(),
             udp: RwLock::new(None),
             mtu: AtomicUsize::new(DEFAULT_MTU),
+            mark: AtomicU32::new(0),
+            wanted: Wanted::default(),
             offloads,
             pool: Pool::new(MAX_BUFFERS),
             outbounds: Recycler::new(),
@@ -150,7 +156,7 @@ impl Device {
     /// Drains the outputs of a peer whose state was changed, re-schedules its deadline, lets go of it, and sends what
     /// can be sent.
     pub(super) fn settle(&self, context: &mut Context, peer: &Arc<Peer>, mut state: MutexGuard<'_, PeerState>) {
-        let (mut flush, mut keypair_created) = (false, false);
+        let (mut flush, mut keypair_created, mut look_up, mut initiation) = (false, false, false, None);
         while let Some(output) = state.core.poll_output() {
             match output {
                 Output::Initiate => {
@@ -182,6 +188,8 @@ impl Device {
                     let kind = EventKind::of(&output, state.core.endpoint());
                     context.events.extend(kind.map(|kind| self.event(Some(peer), kind)));
                 }
+                Output::LookUp => look_up = true,
+                Output::SendInitiation(to, message) => initiation = Some((to, message)),
             }
         }
         if let Some(deadline) = state.core.poll_timeout()
@@ -198,9 +206,17 @@ impl Device {
         drop(state);
         if keypair_created {
             tracing::debug!("Keypair created for peer {}", peer.label());
+            self.note_way(peer);
+        }
+        if look_up {
+            self.wanted.add(peer);
         }
         if is_news {
             self.events.wake();
+        }
+        if let Some((to, message)) = initiation {
+            tracing::debug!("Sending the same handshake initiation to peer {} ({})", peer.label(), to.remote);
+            self.send_initiation(context, peer, to, &*message);
         }
         if flush {
             self.flush(context, peer);

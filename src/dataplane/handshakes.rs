@@ -233,7 +233,7 @@ impl Device {
         match committed {
             Ok(endpoint) => {
                 tracing::debug!("Sending handshake initiation to peer {} ({})", peer.label(), endpoint.remote);
-                self.send_handshake(peer, endpoint, &message);
+                self.send_initiation(context, peer, endpoint, &message);
             }
             Err(_) => self.free_index(index),
         }
@@ -367,11 +367,21 @@ impl Device {
         }
     }
 
-    fn send_handshake(&self, peer: &Peer, endpoint: Endpoint, message: &[u8]) {
+    /// Sends an initiation. Where it cannot even leave, another address of the peer is asked at once.
+    pub(super) fn send_initiation(&self, context: &mut Context, peer: &Arc<Peer>, to: Endpoint, message: &[u8]) {
+        if !self.send_handshake(peer, to, message) {
+            let now = self.platform.clock.now();
+            self.with_peer(context, peer, |state, _| state.core.candidate_is_unreachable(now));
+        }
+    }
+
+    /// Tells whether the socket took it.
+    fn send_handshake(&self, peer: &Peer, endpoint: Endpoint, message: &[u8]) -> bool {
         let sent = self.transmit_one(peer, endpoint, HANDSHAKE_DS, message);
         if sent > 0 {
             peer.state().core.add_tx_bytes(sent);
         }
+        sent > 0
     }
 }
 

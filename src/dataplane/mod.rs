@@ -6,6 +6,7 @@
 //! Not here: the rules of the protocol (see `proto`), system calls (see `platform`).
 
 mod budget;
+pub mod candidates;
 pub mod checksum;
 pub mod configure;
 mod deadlines;

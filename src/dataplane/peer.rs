@@ -12,6 +12,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::candidates::Candidates;
 use super::path_mtu::Path;
 use super::queue::OrderedQueue;
 use super::rate::Limits;
@@ -20,6 +21,7 @@ use super::send::Outbound;
 use super::sync::{Mutex, MutexGuard, lock};
 use super::tally::Counted;
 use crate::proto::constants::{MAX_STAGED_BYTES, MAX_STAGED_PACKETS};
+use crate::proto::endpoint::Source;
 use crate::proto::keys::{PublicKey, SharedSecret};
 use crate::proto::peer::Peer as Core;
 use crate::proto::time::Instant;
@@ -43,6 +45,12 @@ pub(super) struct Peer {
 /// What changes about a peer.
 pub(super) struct PeerState {
     pub(super) core: Core,
+    /// Where the operator says that it may be; `None` if he says nothing but an endpoint.
+    pub(super) candidates: Option<Candidates>,
+    /// The endpoint when a handshake last completed or routes changed, and from where datagrams went there.
+    pub(super) way: Option<(SocketAddr, Source)>,
+    /// There is no way there any more.
+    pub(super) way_is_lost: bool,
     pub(super) staged: Staged,
     /// The deadline that is in the deadline thread's heap, if any; never later than the core's.
     pub(super) scheduled: Option<Instant>,
@@ -67,6 +75,9 @@ impl Peer {
     ) -> Self {
         let state = PeerState {
             core: Core::new(public_key, static_static),
+            candidates: None,
+            way: None,
+            way_is_lost: false,
             staged: Staged::default(),
             scheduled: None,
             initiating: false,

@@ -46,12 +46,16 @@ use super::error::Error;
 use super::host::Linux;
 use super::interface::InterfaceName;
 use super::log::{self, LOG_LEVEL, Level};
+use super::names;
 use super::quick::{World, state};
 use super::socket;
 use crate::platform::linux::process;
 
 /// Runs the program with its arguments and environment.
 pub fn run() -> ExitCode {
+    if std::env::var_os(names::process::VARIABLE).is_some() {
+        return run_names().into();
+    }
     let exit = if std::env::args_os().len() <= 1 { usage() } else { parse_and_run() };
     exit.into()
 }
@@ -200,6 +204,19 @@ fn run_daemon(interface: &OsString, foreground: bool, options: &DaemonOptions) -
     log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, interface.as_str());
     let host = Linux::new(&environment);
     daemon::run(&Options { interface, foreground, environment }, &host)
+}
+
+/// Is the process that looks names up for a daemon.
+fn run_names() -> Exit {
+    let environment = Environment::read(|name| std::env::var_os(name)).unwrap_or_default();
+    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, "names");
+    match names::process::run(environment.hardening) {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            tracing::error!("Looking names up: {error}");
+            Exit::Failure
+        }
+    }
 }
 
 fn run_command(command: &Command) -> Result<(), Failure> {

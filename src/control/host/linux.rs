@@ -21,6 +21,7 @@ use crate::control::apply;
 use crate::control::environment::{self, Environment, Offload};
 use crate::control::error::Error;
 use crate::control::interface::InterfaceName;
+use crate::control::names::{self, Names};
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
 use crate::control::upgrade::offer;
@@ -34,7 +35,7 @@ use crate::platform::linux;
 use crate::platform::linux::hardening::{Confined, Hardening, Needs};
 use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
 use crate::platform::linux::placement::{Placement, enter_namespace};
-use crate::platform::linux::route_monitor::RouteMonitor;
+use crate::platform::linux::route_monitor::{RouteEvent, RouteMonitor};
 use crate::platform::linux::stop::Stop;
 use crate::platform::linux::tun::{LinuxTun, TunOptions};
 use crate::platform::linux::udp::LinuxNetwork;
@@ -128,6 +129,7 @@ struct Prepared {
     link: LinkMonitor,
     threads: Threads,
     parts: Parts,
+    names: Option<Names>,
     confined: Confined,
 }
 
@@ -138,6 +140,7 @@ struct Running {
     network: Arc<LinuxNetwork>,
     holder: Holder,
     parts: Mutex<Parts>,
+    names: Mutex<Option<Names>>,
     confined: Confined,
 }
 
@@ -161,6 +164,14 @@ impl Prepared {
         let routes = RouteMonitor::new()?;
         let (platform, network) = linux::platform(Arc::clone(&tun), options.trains(), options.placement.clone())?;
         let tunnel = Tunnel::new(platform);
+        // From the next line on no program can be started.
+        let names = match names::process::start() {
+            Ok(process) => Some(Names::new(Arc::clone(&tunnel) as _, process)),
+            Err(error) => {
+                tracing::error!("Names of endpoints will not be looked up: {error}");
+                None
+            }
+        };
 
         let confined = options.hardening.confine_process(&Needs {
             socket_directory: &options.socket_directory,
@@ -175,7 +186,7 @@ impl Prepared {
             Ok::<_, io::Error>((threads, follow_routes(&tunnel, routes, ends)?))
         })??;
         parts.monitors.push(monitor);
-        Ok(Self { tunnel, tun, network, link, threads, parts, confined })
+        Ok(Self { tunnel, tun, network, link, threads, parts, names, confined })
     }
 
     fn tell(&self, interface: &InterfaceName, options: &Linux) {
@@ -189,8 +200,9 @@ impl Prepared {
         self.parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
         let holder = self.threads.holder();
         self.parts.threads = Some(self.threads);
-        let Self { tunnel, tun, network, parts, confined, .. } = self;
-        Ok(Running { tunnel, tun, network, holder, parts: Mutex::new(parts), confined })
+        let Self { tunnel, tun, network, parts, names, confined, .. } = self;
+        let (parts, names) = (Mutex::new(parts), Mutex::new(names));
+        Ok(Running { tunnel, tun, network, holder, parts, names, confined })
     }
 }
 
@@ -205,7 +217,13 @@ fn report(ends: &Ends, end: workers::End) {
 fn follow_routes(tunnel: &Arc<Tunnel>, routes: RouteMonitor, ends: &Ends) -> io::Result<JoinHandle<()>> {
     let (device, reporter) = (Arc::clone(tunnel), ends.clone());
     ends.spawn("rvpn-routes", move || {
-        if let Err(error) = routes.run(|| device.routes_changed()) {
+        if let Err(error) = routes.run(|event| match event {
+            RouteEvent::Changed => device.routes_changed(),
+            RouteEvent::Resumed => {
+                tracing::debug!("The machine was asleep");
+                device.resumed();
+            }
+        }) {
             tracing::error!("Watching routes failed: {error}");
             reporter.report(End::ThreadFailed("rvpn-routes".to_owned()));
         }
@@ -276,6 +294,10 @@ impl Device for Running {
 
     fn release_privileges(&self) -> io::Result<()> {
         self.confined.release_privileges()
+    }
+
+    fn names(&self) -> Option<Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn beat(&self) -> Vec<String> {

@@ -38,6 +38,7 @@ pub mod poller;
 pub mod process;
 pub mod resolver;
 pub mod route_monitor;
+mod sleep_watch;
 mod socket_name;
 pub mod stop;
 mod sys;

@@ -124,9 +124,9 @@ impl Network for LinuxNetwork {
         Ok(udp)
     }
 
-    fn route_interface(&self, remote: SocketAddr, mark: u32) -> Option<u32> {
+    fn source_towards(&self, remote: SocketAddr, mark: u32) -> Option<Source> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        routes.route_interface(remote, mark).ok().flatten()
+        routes.source_towards(remote, mark).ok().flatten()
     }
 }
 

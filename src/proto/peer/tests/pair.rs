@@ -280,6 +280,8 @@ impl Pair {
                 Output::Connected => node.connected += 1,
                 Output::Silent | Output::Roamed(_) => {}
                 Output::HandshakeGaveUp => node.gave_up.push(elapsed),
+                Output::LookUp => {}
+                Output::SendInitiation(_, message) => self.put(side, Datagram::Initiation(*message)),
             }
             assert!(self.node(side).indices.len() <= 4);
         }
