@@ -18,6 +18,7 @@ use rand::rngs::StdRng;
 use super::configure::Settings;
 use super::deadlines::Deadlines;
 use super::events::{EventKind, Events};
+use super::evidence::Evidence;
 use super::handshakes::{HandshakeQueue, LocalIdentity};
 use super::io::{Platform, Udp};
 use super::offload::Offloads;
@@ -63,6 +64,7 @@ pub struct Device {
     pub(super) handshakes: HandshakeQueue,
     pub(super) deadlines: Deadlines,
     pub(super) stats: Stats,
+    pub(super) evidence: Evidence,
     pub(super) reports: Reports,
     pub(super) events: Arc<Events>,
 }
@@ -99,6 +101,7 @@ impl Device {
             handshakes: HandshakeQueue::new(),
             deadlines: Deadlines::new(),
             stats: Stats::default(),
+            evidence: Evidence::default(),
             reports: Reports::new(),
             events: Arc::default(),
         })
@@ -177,7 +180,10 @@ impl Device {
                         self.keypairs.released(&keypair);
                     }
                 }
-                Output::HandshakeComplete => keypair_created = true,
+                Output::HandshakeComplete => {
+                    keypair_created = true;
+                    state.evidence.completed(self.platform.clock.now());
+                }
                 Output::Connected | Output::Silent | Output::Roamed(_) | Output::HandshakeGaveUp => {
                     let kind = EventKind::of(&output, state.core.endpoint());
                     context.events.extend(kind.map(|kind| self.event(Some(peer), kind)));
@@ -264,7 +270,7 @@ impl PeerTable {
 /// The cached secrets, asked for while an initiation is opened.
 impl StaticSecrets for PeerTable {
     fn static_static(&self, peer: &PublicKey) -> Result<SharedSecret, HandshakeError> {
-        let peer = self.lookup(peer).ok_or(HandshakeError::UnknownPeer)?;
+        let peer = self.lookup(peer).ok_or(HandshakeError::UnknownPeer(*peer))?;
         let state = peer.state();
         state.core.static_static().cloned().ok_or(HandshakeError::ZeroSharedSecret)
     }

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use super::evidence::PeerEvidence;
 use super::path_mtu::Path;
 use super::queue::OrderedQueue;
 use super::receive::Inbound;
@@ -46,6 +47,8 @@ pub(super) struct PeerState {
     pub(super) scheduled: Option<Instant>,
     /// An initiation is asked for and not yet begun: at most one request per peer is queued.
     pub(super) initiating: bool,
+    /// What went wrong with it.
+    pub(super) evidence: PeerEvidence,
     pub(super) path: Path,
 }
 
@@ -62,6 +65,7 @@ impl Peer {
             staged: Staged::default(),
             scheduled: None,
             initiating: false,
+            evidence: PeerEvidence::default(),
             path: Path::default(),
         };
         Self {
