@@ -26,6 +26,7 @@ use crate::control::server::Configurable;
 use crate::control::upgrade::offer;
 use crate::dataplane::device::Device as Tunnel;
 use crate::dataplane::events::Events;
+use crate::dataplane::evidence::EvidenceSnapshot;
 use crate::dataplane::handover::Holder;
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
@@ -230,6 +231,10 @@ impl Configurable for Running {
 }
 
 impl Device for Running {
+    fn evidence(&self) -> EvidenceSnapshot {
+        self.tunnel.evidence()
+    }
+
     fn objects(&self) -> Objects {
         self.tunnel.objects()
     }
