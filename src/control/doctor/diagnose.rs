@@ -14,7 +14,7 @@ mod speed;
 #[cfg(test)]
 mod tests;
 
-use super::facts::Facts;
+use super::facts::{Facts, PeerFacts};
 use super::finding::{Cause, Finding, Severity};
 
 /// Finds what is wrong; nothing if all is well.
@@ -33,7 +33,7 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     handshake::of_strangers(facts, &mut findings);
     data::of_nobody(facts, &mut findings);
     speed::of_device(facts, &mut findings);
-    without_guesses(&mut findings);
+    without_guesses(facts, &mut findings);
     findings.sort_by_key(|finding| (finding.severity == Severity::Note, finding.cause));
     findings
 }
@@ -88,25 +88,33 @@ fn machine(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-/// A guess is left out where something better is known of the same peer, or of a stranger who may be that peer.
-fn without_guesses(findings: &mut Vec<Finding>) {
-    let known: Vec<_> = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Wrong && !is_guess(finding.cause))
-        .map(|finding| finding.peer.clone())
-        .collect();
-    findings.retain(|finding| {
-        !is_guess(finding.cause) || !known.iter().any(|peer| peer.is_none() || *peer == finding.peer)
-    });
+/// A guess is left out where something better is known.
+fn without_guesses(facts: &Facts, findings: &mut Vec<Finding>) {
+    let sure: Vec<_> = findings.iter().filter(|finding| !is_guess(finding.cause)).cloned().collect();
+    let is_known = |key: Option<&str>| {
+        let peer = facts.peers.iter().find(|peer| Some(peer.public_key.as_str()) == key);
+        peer.is_some_and(|peer| sure.iter().any(|finding| explains(finding, peer)))
+    };
+    findings.retain(|finding| !is_guess(finding.cause) || !is_known(finding.peer.as_deref()));
 }
 
 /// Tells whether for each peer without session there is more than a guess of why.
 pub(super) fn is_explained(facts: &Facts) -> bool {
     let findings = diagnose(facts);
-    let mut sure = findings.iter().filter(|finding| finding.severity == Severity::Wrong && !is_guess(finding.cause));
-    let mut without = facts.peers.iter().filter(|peer| !peer.is_connected());
-    without.all(|peer| sure.clone().any(|finding| finding.peer.as_ref().is_none_or(|key| *key == peer.public_key)))
-        && sure.next().is_some()
+    let sure = || findings.iter().filter(|finding| !is_guess(finding.cause));
+    let mut without = facts.peers.iter().filter(|peer| !peer.is_connected()).peekable();
+    without.peek().is_some() && without.all(|peer| sure().any(|finding| explains(finding, peer)))
+}
+
+/// Tells whether `finding` says why `peer` has no session. A stranger whose address is no peer's may be one whose address
+/// is not known, and is not one whose address is: anybody can knock, to be taken for a cause.
+fn explains(finding: &Finding, peer: &PeerFacts) -> bool {
+    let is_stranger = matches!(finding.cause, Cause::UnknownPeer | Cause::WrongPublicKey);
+    finding.severity == Severity::Wrong
+        && match &finding.peer {
+            Some(key) => *key == peer.public_key,
+            None => !is_stranger || peer.endpoint.is_none(),
+        }
 }
 
 const fn is_guess(cause: Cause) -> bool {

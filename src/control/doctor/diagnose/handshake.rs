@@ -254,10 +254,14 @@ fn unconfirmed(facts: &Facts, peer: &PeerFacts) -> Finding {
 /// Finds what somebody does who is no peer, or not known as one.
 pub(super) fn of_strangers(facts: &Facts, findings: &mut Vec<Finding>) {
     let Some(testimony) = &facts.testimony else { return };
-    // A stranger may be a peer that is missing, or one that calls from where a peer is.
-    let severity = |from: SocketAddr| {
-        let is_at_peer = facts.peers.iter().any(|peer| peer.endpoint.is_some_and(|known| known.ip() == from.ip()));
-        if is_at_peer || facts.is_any_without_session() { Severity::Wrong } else { Severity::Note }
+    // Who calls from where a peer is may be that peer; others may be one that is missing, or anybody.
+    let place = |finding: Finding, from: SocketAddr| {
+        let is_there = |peer: &&PeerFacts| peer.endpoint.is_some_and(|known| known.ip() == from.ip());
+        match facts.peers.iter().find(is_there) {
+            Some(peer) => finding.of(peer),
+            None if facts.is_any_without_session() => finding,
+            None => finding.being(Severity::Note),
+        }
     };
     if let Some(seen) = &testimony.unknown_initiator
         && seen.age < RECENT
@@ -270,7 +274,7 @@ pub(super) fn of_strangers(facts: &Facts, findings: &mut Vec<Finding>) {
             format!("{}, the last {} ago, by {key}", count(seen.count, "initiation"), span(seen.age)),
             format!("rvpn set {} peer {key} allowed-ips NETWORKS   (if you know that key)", facts.interface),
         );
-        findings.push(finding.being(severity(*from)));
+        findings.push(place(finding, *from));
     }
     if let Some(seen) = testimony.bad_mac1
         && seen.age < RECENT
@@ -287,7 +291,7 @@ pub(super) fn of_strangers(facts: &Facts, findings: &mut Vec<Finding>) {
             format!("{} had a bad mac1, the last {} ago", count(seen.count, "handshake message"), span(seen.age)),
             format!("rvpn set INTERFACE peer {ours}   (there, in place of the key it has for us)"),
         );
-        findings.push(finding.being(severity(seen.last)));
+        findings.push(place(finding, seen.last));
     }
 }
 

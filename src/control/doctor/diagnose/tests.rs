@@ -267,6 +267,12 @@ fn strangers_are_a_fault_while_a_peer_is_missing_and_a_note_else() {
         knock(facts);
     });
     assert_eq!(from_elsewhere[0].severity, Severity::Note);
+    let hidden_by_nobody = with(silent(), |facts| {
+        let elsewhere = "198.51.100.1:1".parse().expect("an address");
+        facts.testimony.as_mut().expect("ours").unknown_initiator = seen((OTHER.to_owned(), elsewhere));
+        assert!(!is_explained(facts));
+    });
+    assert_eq!(causes(&hidden_by_nobody), [Cause::UnknownPeer, Cause::NothingComesBack]);
     let known = with(silent(), |facts| {
         facts.testimony.as_mut().expect("ours").unknown_initiator = seen((KEY.to_owned(), endpoint()));
     });
