@@ -9,11 +9,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::evidence::PeerEvidence;
 use super::path_mtu::Path;
 use super::queue::OrderedQueue;
+use super::rate::Limits;
 use super::receive::Inbound;
 use super::send::Outbound;
 use super::sync::{Mutex, MutexGuard, lock};
@@ -50,6 +52,12 @@ pub(super) struct PeerState {
     /// What went wrong with it.
     pub(super) evidence: PeerEvidence,
     pub(super) path: Path,
+    /// A file of its own describes it: it stays when all peers are replaced.
+    pub(super) is_from_file: bool,
+    /// Limits on what it may send and be sent; `None` if there are none, as for most peers.
+    pub(super) limits: Option<Box<Limits>>,
+    /// The endpoint that was configured; the core's is where the peer was last heard from.
+    pub(super) configured: Option<SocketAddr>,
 }
 
 impl Peer {
@@ -67,6 +75,9 @@ impl Peer {
             initiating: false,
             evidence: PeerEvidence::default(),
             path: Path::default(),
+            is_from_file: false,
+            limits: None,
+            configured: None,
         };
         Self {
             id,

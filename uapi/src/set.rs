@@ -34,6 +34,10 @@ pub struct PeerSet {
     pub update_only: bool,
     /// The new name; `Some(None)` takes it away. Only rvpn keeps names.
     pub name: Option<Option<PeerName>>,
+    /// The new limit on what it may send, in bits a second; 0 takes it away. Only rvpn has limits.
+    pub rate_up: Option<u64>,
+    /// The new limit on what it may be sent, in bits a second; 0 takes it away.
+    pub rate_down: Option<u64>,
     /// The new preshared key; all zero removes it.
     pub preshared_key: Option<SecretKey>,
     /// The new endpoint.
@@ -54,6 +58,8 @@ impl PeerSet {
             remove: false,
             update_only: false,
             name: None,
+            rate_up: None,
+            rate_down: None,
             preshared_key: None,
             endpoint: None,
             persistent_keepalive: None,
@@ -77,10 +83,10 @@ impl Set {
 
 impl PeerSet {
     const fn is_extended(&self) -> bool {
-        self.name.is_some()
+        self.name.is_some() || self.rate_up.is_some() || self.rate_down.is_some()
     }
 
     fn strip_extensions(&mut self) {
-        self.name = None;
+        (self.name, self.rate_up, self.rate_down) = (None, None, None);
     }
 }

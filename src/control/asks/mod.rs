@@ -8,6 +8,8 @@
 
 mod doctor;
 mod events;
+mod forget;
+mod objects;
 mod upgrade;
 mod version;
 
@@ -47,6 +49,8 @@ impl Asks {
             "doctor" => doctor::answer(self, &mut stream).await,
             "upgrade" => upgrade::answer(self, &ask, stream).await,
             "events" => events::answer(self.device.events(), stream).await,
+            "forget" => forget::answer(self, &ask, &mut stream).await,
+            "objects" => objects::answer(self, &mut stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");

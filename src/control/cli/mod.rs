@@ -3,10 +3,12 @@
 //! Each command has a file of its own name. Not here: what the daemon does.
 
 mod completions;
+mod daemon_options;
 mod doctor;
 mod down;
 mod exit;
 mod failure;
+mod forget;
 mod genkey;
 mod genpsk;
 mod manual;
@@ -35,6 +37,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::daemon_options::DaemonOptions;
 use self::exit::Exit;
 use self::failure::Failure;
 use super::client::Client;
@@ -66,16 +69,8 @@ struct Arguments {
     /// Stay in the foreground.
     #[arg(short, long)]
     foreground: bool,
-    /// Start PROGRAM for each event: a peer connects, falls silent, moves, comes or goes.
-    ///
-    /// It finds in its environment: `TUN_DEV_NAME`; `RVPN_EVENT`, as in `rvpn monitor --json`; `RVPN_TIME`; `RVPN_PEER`, a
-    /// public key; and, where they have a meaning, `RVPN_PEER_NAME`, `RVPN_ENDPOINT`, `RVPN_PREVIOUS_ENDPOINT`,
-    /// `RVPN_ALLOWED_IP`, `RVPN_OTHER_PEER`, `RVPN_OTHER_PEER_NAME`, `RVPN_LISTEN_PORT`, `RVPN_PREVIOUS_LISTEN_PORT`,
-    /// `RVPN_MISSED`. Besides there is `PATH`, and nothing else.
-    ///
-    /// Four run at once, those of one peer one after another. One that takes more than 10 s is ended.
-    #[arg(long, value_name = "PROGRAM")]
-    hook: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: daemon_options::DaemonOptions,
     /// The interface to make: 1 to 15 characters.
     #[arg(required = true)]
     interface: Option<OsString>,
@@ -99,6 +94,8 @@ enum Command {
     Addconf(setconf::Arguments),
     /// Make a file the configuration, without interrupting peers that stay.
     Syncconf(setconf::Arguments),
+    /// Drop sessions and learnt endpoints of a peer, and keep what is configured.
+    Forget(forget::Arguments),
     /// Print a new private key.
     Genkey(genkey::Arguments),
     /// Print a new preshared key.
@@ -141,8 +138,9 @@ Environment of the daemon:
   RVPN_OFFLOAD=auto|unequal|off   Leave segmentation to the kernel where it can do it; default: auto
   RVPN_HARDENING=auto|off|LIST    What the daemon gives up once it runs; LIST: no-dumps, no-memory, no-capabilities,
                                   no-landlock, no-seccomp; default: auto, all that the kernel has
-  RVPN_HOOK=PROGRAM               The same as --hook
   RVPN_AEAD=auto|avx512|aws-lc    How packets are sealed: many at once or one by one; default: auto
+  RVPN_HOOK, RVPN_PEERS_DIR, RVPN_LISTEN, RVPN_BIND_DEVICE, RVPN_NETNS
+                                  The same as --hook, --peers-dir, --listen, --bind-device, --netns
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
   NOTIFY_SOCKET=ADDRESS           Tell the service manager there when ready and when stopping
   WATCHDOG_USEC=N                 Give it signs of life that it gets only while every thread comes round
@@ -182,8 +180,8 @@ fn parse_and_run() -> Exit {
     };
     match arguments {
         Arguments { command: Some(command), .. } => finish(run_command(&command)),
-        Arguments { interface, foreground, hook, .. } => {
-            match run_daemon(&interface.expect("required where there is no command"), foreground, hook) {
+        Arguments { interface, foreground, daemon, .. } => {
+            match run_daemon(&interface.expect("required where there is no command"), foreground, &daemon) {
                 Ok(()) => Exit::Success,
                 Err(Error::Told) => Exit::Failure,
                 Err(error) => {
@@ -195,14 +193,13 @@ fn parse_and_run() -> Exit {
     }
 }
 
-fn run_daemon(interface: &OsString, foreground: bool, hook: Option<PathBuf>) -> Result<(), Error> {
+fn run_daemon(interface: &OsString, foreground: bool, options: &DaemonOptions) -> Result<(), Error> {
     process::inherit_no_further();
     let interface = InterfaceName::new(interface)?;
     if std::env::var_os(UPGRADE).is_some() {
         return upgrade::take_over(&interface);
     }
-    let mut environment = Environment::read(|name| std::env::var_os(name))?;
-    environment.hook = hook.or(environment.hook);
+    let environment = Environment::read(|name| options.variable(name).or_else(|| std::env::var_os(name)))?;
     log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, interface.as_str());
     let host = Linux::new(&environment);
     daemon::run(&Options { interface, foreground, environment }, &host)
@@ -221,6 +218,7 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Setconf(arguments) => setconf::run(arguments, &client),
         Command::Addconf(arguments) => setconf::run_add(arguments, &client),
         Command::Syncconf(arguments) => syncconf::run(arguments, &client),
+        Command::Forget(arguments) => forget::run(arguments, &client),
         Command::Genkey(arguments) => genkey::run(arguments),
         Command::Genpsk(arguments) => genpsk::run(arguments),
         Command::Pubkey => pubkey::run(),

@@ -30,20 +30,21 @@ pub(super) struct Arguments {
 }
 
 const CHANGES: &str = "\
-What to change: [listen-port PORT] [fwmark MARK] [private-key FILE] [peer PUBLIC_KEY|NAME [remove] [name NAME] [preshared-key FILE] \
+What to change: [listen-port PORT] [fwmark MARK] [private-key FILE] [peer PUBLIC_KEY|NAME [remove] [name NAME] [rate-up BITS] [rate-down BITS] \
+[preshared-key FILE] \
 [endpoint HOST:PORT] [persistent-keepalive SECONDS] [allowed-ips ADDRESS/LENGTH,...]]...";
 
 const DETAILS: &str = "\
 Keys are read from files, because others can see the arguments of a program. /dev/null stands for no key, `off` for no \
 mark and no keepalive. Allowed IPs replace those there are; with `+` or `-` before it, one is added or \
-removed. An empty name takes a name away.";
+removed. An empty name takes a name away; rates are bits a second, as in 20M, up as the peer sends, and `off` is no limit.";
 
 pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<(), Failure> {
     let peers = Peers::of(client, &arguments.interface);
     let set = read(&arguments.changes, |word| peers.find(word))?;
     if set.is_extended() && !client.is_rvpn(&arguments.interface)? {
-        let expected = "only rvpn keeps names, and another WireGuard runs this interface".to_owned();
-        return Err(Failure::Word { word: "`name`".to_owned(), expected });
+        let expected = "only rvpn has them, and another WireGuard runs this interface".to_owned();
+        return Err(Failure::Word { word: "names and rates".to_owned(), expected });
     }
     Ok(client.apply(&arguments.interface, &set)?)
 }
@@ -82,8 +83,17 @@ fn read(words: &[OsString], find: impl Fn(&OsStr) -> Result<PublicKey, Failure>)
 }
 
 const DEVICE_WORDS: [&str; 4] = ["listen-port", "fwmark", "private-key", "peer"];
-const PEER_WORDS: [&str; 7] =
-    ["remove", "preshared-key", "endpoint", "persistent-keepalive", "allowed-ips", "name", "peer"];
+const PEER_WORDS: [&str; 9] = [
+    "remove",
+    "preshared-key",
+    "endpoint",
+    "persistent-keepalive",
+    "allowed-ips",
+    "name",
+    "rate-up",
+    "rate-down",
+    "peer",
+];
 
 fn change(set: &mut Set, name: &str, value: &OsStr) -> Result<(), Failure> {
     let bytes = value.as_bytes();
@@ -103,6 +113,8 @@ fn change(set: &mut Set, name: &str, value: &OsStr) -> Result<(), Failure> {
             let name = || value.to_str().and_then(PeerName::new).ok_or_else(|| bad(PeerName::EXPECTED));
             peer.name = Some(if value.is_empty() { None } else { Some(name()?) });
         }
+        ("rate-up", Some(peer)) => peer.rate_up = Some(value::rate(bytes).map_err(bad)?),
+        ("rate-down", Some(peer)) => peer.rate_down = Some(value::rate(bytes).map_err(bad)?),
         ("endpoint", Some(peer)) => {
             let endpoint = value::endpoint(bytes).map_err(bad)?;
             let resolved = endpoint.resolve(setconf::retries()?, |error, pause| setconf::wait(&endpoint, error, pause));

@@ -102,11 +102,20 @@ pub const QUICK: [KeyText; 9] = [
 ];
 
 /// Options of this program in a section `[Peer]`.
-pub const PEER_OPTIONS: [KeyText; 1] = [KeyText {
-    name: "Name",
-    value: "TEXT",
-    text: "What the peer is called in `rvpn show` and in the log, and may be called in commands: up to 64 bytes.",
-}];
+pub const PEER_OPTIONS: [KeyText; 3] = [
+    KeyText {
+        name: "Name",
+        value: "TEXT",
+        text: "What the peer is called in `rvpn show` and in the log, and may be called in commands: up to 64 bytes.",
+    },
+    KeyText {
+        name: "RateUp",
+        value: "BITS",
+        text: "How much the peer may send, in bits a second of the packets inside the tunnel, as in 500K, 20M or 1G; \
+               `off`, as without it, is no limit. What is over it is dropped.",
+    },
+    KeyText { name: "RateDown", value: "BITS", text: "How much the peer may be sent, in the same form." },
+];
 
 /// Options of this program in a section `[Interface]`: in comments that begin with `#rvpn:`, which `wg-quick` skips.
 pub const OPTIONS: [KeyText; 3] = [

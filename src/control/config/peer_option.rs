@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! #rvpn: Name = alice
+//! #rvpn: RateUp = 20M
 //! ```
 //!
 //! They are part of what `setconf` and its like read, too: other tools take them for comments, other servers are not
@@ -9,22 +10,26 @@
 
 use rvpn_uapi::{PeerName, PeerSet};
 
-use super::Fault;
 use super::line::Line;
 use super::words::Words;
+use super::{Fault, value};
 
 /// An option about a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PeerOption {
     Name,
+    RateUp,
+    RateDown,
 }
 
 impl PeerOption {
-    pub(super) const ALL: [Self; 1] = [Self::Name];
+    pub(super) const ALL: [Self; 3] = [Self::Name, Self::RateUp, Self::RateDown];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Name => "Name",
+            Self::RateUp => "RateUp",
+            Self::RateDown => "RateDown",
         }
     }
 
@@ -44,6 +49,8 @@ impl PeerOption {
                 peer.name = Some(Some(PeerName::new(word).ok_or(PeerName::EXPECTED)?));
                 Ok(())
             }),
+            Self::RateUp => words.whole(|word| value::rate(word.as_bytes()).map(|rate| peer.rate_up = Some(rate))),
+            Self::RateDown => words.whole(|word| value::rate(word.as_bytes()).map(|rate| peer.rate_down = Some(rate))),
         }
     }
 }
@@ -72,6 +79,7 @@ mod tests {
     fn a_name_that_cannot_be_one_is_told_with_its_place() {
         for (option, told) in [
             ("Name = a\u{7}b", "3:15: `a\\u{7}b`: expected a name: 1 to 64 bytes"),
+            ("RateUp = fast", "3:17: `fast`: expected bits a second"),
             ("Name =", "3:8: `Name`: expected a value after `Name =`"),
         ] {
             let text = format!("{PEER}#rvpn: {option}\n");
@@ -87,7 +95,10 @@ mod tests {
             faults.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(faults("[Interface]\n#rvpn: Name = a\n"), ["2:8: `Name`: belongs in a `[Peer]`"]);
-        assert_eq!(faults(&format!("{PEER}#rvpn: Nmae = a\n")), ["3:8: `Nmae`: expected one of Name"]);
+        assert_eq!(
+            faults(&format!("{PEER}#rvpn: Nmae = a\n")),
+            ["3:8: `Nmae`: expected one of Name, RateUp, RateDown"]
+        );
         assert_eq!(faults(&format!("{PEER}#rvpn: Multicast = yes\n")), ["3:8: `Multicast`: belongs in `[Interface]`"]);
     }
 }

@@ -1,4 +1,5 @@
-//! Landlock: no file, no TCP, no signal to another process, no abstract socket; the socket file may be removed.
+//! Landlock: no file but those of peers, to be read; no TCP, no signal to another process, no abstract socket; the socket
+//! file may be removed.
 //!
 //! What is open stays open: TUN, sockets, standard error. UDP and netlink are not Landlock's business.
 //!
@@ -13,12 +14,15 @@ use super::{Lack, Needs};
 
 /// Confines the calling thread and those it will start, as far as the kernel can; returns how far that is.
 pub(super) fn confine(needs: &Needs<'_>) -> Result<String, Lack> {
+    let peers = needs.peers_directory.map(PathFd::new).transpose()?;
+    let peers = peers.map(|path| PathBeneath::new(path, AccessFs::ReadFile | AccessFs::ReadDir));
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
         .handle_access(AccessNet::from_all(KNOWN))?
         .scope(Scope::from_all(KNOWN))?
         .create()?
         .add_rule(PathBeneath::new(PathFd::new(needs.socket_directory)?, AccessFs::RemoveFile))?
+        .add_rules(peers.into_iter().map(Ok::<_, Lack>))?
         .restrict_self()?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced, _) => Ok("files, TCP, signals".to_owned()),

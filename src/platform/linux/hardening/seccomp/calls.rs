@@ -129,6 +129,16 @@ pub(super) fn control() -> Vec<Call> {
     calls
 }
 
+/// Returns what reading files takes: opening them for nothing else, and listing directories. Which, is for Landlock to say.
+pub(super) fn reading() -> Vec<Call> {
+    let writing = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
+    let mut calls = any(&[libc::SYS_getdents64]);
+    calls.push(only(libc::SYS_openat, [vec![without(2, writing)]]));
+    #[cfg(target_arch = "x86_64")]
+    calls.push(only(libc::SYS_open, [vec![without(1, writing)]]));
+    calls
+}
+
 /// Returns what libraries try by themselves and do well without: never a reason to kill.
 pub(super) fn attempted() -> Vec<Call> {
     // The flags of clone3 are in memory, where no filter sees them; without it there is `clone`. The allocator opens
