@@ -17,6 +17,7 @@ use super::outcome::Ends;
 use super::server::Configurable;
 use super::upgrade::UpgradeError;
 use crate::dataplane::events::Events;
+use crate::dataplane::evidence::EvidenceSnapshot;
 use crate::dataplane::handover::ResumeError;
 use crate::dataplane::objects::Objects;
 
@@ -107,6 +108,11 @@ pub trait Holding {
 
 /// A running device.
 pub trait Device: Configurable {
+    /// Returns what the device saw go wrong.
+    fn evidence(&self) -> EvidenceSnapshot {
+        EvidenceSnapshot::default()
+    }
+
     /// Counts what the device holds.
     fn objects(&self) -> Objects;
 

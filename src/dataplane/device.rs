@@ -19,6 +19,7 @@ use super::candidates::Wanted;
 use super::configure::Settings;
 use super::deadlines::Deadlines;
 use super::events::{EventKind, Events};
+use super::evidence::Evidence;
 use super::handshakes::{HandshakeQueue, LocalIdentity};
 use super::io::{Platform, Udp};
 use super::offload::Offloads;
@@ -67,6 +68,7 @@ pub struct Device {
     pub(super) handshakes: HandshakeQueue,
     pub(super) deadlines: Deadlines,
     pub(super) stats: Stats,
+    pub(super) evidence: Evidence,
     pub(super) reports: Reports,
     pub(super) events: Arc<Events>,
 }
@@ -105,6 +107,7 @@ impl Device {
             handshakes: HandshakeQueue::new(),
             deadlines: Deadlines::new(),
             stats: Stats::default(),
+            evidence: Evidence::default(),
             reports: Reports::new(),
             events: Arc::default(),
         })
@@ -183,7 +186,10 @@ impl Device {
                         self.keypairs.released(&keypair);
                     }
                 }
-                Output::HandshakeComplete => keypair_created = true,
+                Output::HandshakeComplete => {
+                    keypair_created = true;
+                    state.evidence.completed(self.platform.clock.now());
+                }
                 Output::Connected | Output::Silent | Output::Roamed(_) | Output::HandshakeGaveUp => {
                     let kind = EventKind::of(&output, state.core.endpoint());
                     context.events.extend(kind.map(|kind| self.event(Some(peer), kind)));
@@ -280,7 +286,7 @@ impl PeerTable {
 /// The cached secrets, asked for while an initiation is opened.
 impl StaticSecrets for PeerTable {
     fn static_static(&self, peer: &PublicKey) -> Result<SharedSecret, HandshakeError> {
-        let peer = self.lookup(peer).ok_or(HandshakeError::UnknownPeer)?;
+        let peer = self.lookup(peer).ok_or(HandshakeError::UnknownPeer(*peer))?;
         let state = peer.state();
         state.core.static_static().cloned().ok_or(HandshakeError::ZeroSharedSecret)
     }

@@ -12,6 +12,7 @@ pub mod configure;
 mod deadlines;
 pub mod device;
 pub mod events;
+pub mod evidence;
 pub mod gro;
 pub mod gso;
 pub mod handover;

@@ -6,6 +6,7 @@
 //!
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
+mod doctor;
 mod events;
 mod forget;
 mod objects;
@@ -45,6 +46,7 @@ impl Asks {
     /// The stream's.
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
+            "doctor" => doctor::answer(self, &mut stream).await,
             "upgrade" => upgrade::answer(self, &ask, stream).await,
             "events" => events::answer(self.device.events(), stream).await,
             "forget" => forget::answer(self, &ask, &mut stream).await,

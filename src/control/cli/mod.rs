@@ -4,6 +4,7 @@
 
 mod completions;
 mod daemon_options;
+mod doctor;
 mod down;
 mod exit;
 mod failure;
@@ -115,6 +116,8 @@ enum Command {
     Save(down::Arguments),
     /// Print a file without what only `up` reads.
     Strip(strip::Arguments),
+    /// Say why a tunnel does not work, and what mends it.
+    Doctor(doctor::Arguments),
     /// Let this program, or another file of it, go on where the process of an interface stops; no session is lost.
     Upgrade(upgrade::Arguments),
     /// Print configuration files for both ends of a new tunnel.
@@ -241,6 +244,7 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Reload(arguments) => reload::run(arguments, &world(false)?),
         Command::Save(arguments) => save::run(arguments, &world(false)?),
         Command::Strip(arguments) => strip::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments, &client),
         Command::Upgrade(arguments) => upgrade::run(arguments),
         Command::Pair(arguments) => pair::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
@@ -261,7 +265,7 @@ fn finish(outcome: Result<(), Failure>) -> Exit {
     match outcome {
         Ok(()) => Exit::Success,
         Err(failure) => {
-            if !failure.is_unread() {
+            if !failure.is_told() && !failure.is_unread() {
                 tell(&failure.to_string());
             }
             Exit::Failure

@@ -28,6 +28,7 @@ use crate::control::upgrade::offer;
 use crate::dataplane::configure::Change;
 use crate::dataplane::device::Device as Tunnel;
 use crate::dataplane::events::Events;
+use crate::dataplane::evidence::EvidenceSnapshot;
 use crate::dataplane::handover::Holder;
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
@@ -284,6 +285,10 @@ impl Configurable for Running {
 }
 
 impl Device for Running {
+    fn evidence(&self) -> EvidenceSnapshot {
+        self.tunnel.evidence()
+    }
+
     fn objects(&self) -> Objects {
         self.tunnel.objects()
     }

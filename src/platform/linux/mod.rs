@@ -4,7 +4,7 @@
 //!  tun ── vnet_header          udp ── placement, udp_offload, cmsg, socket_name          clock
 //!    \______________________ poller ___/                     alarm
 //!  link_monitor, route_monitor ── netlink, stop            process            resolver            hardening
-//!  network ─────────────────────────/       nftables       wireguard_driver ── netlink_socket
+//!  network ─────────────────────────/       nftables       wireguard_driver ── netlink_socket       tap       echo
 //!                       all: sys (the only unsafe code)
 //! ```
 //!
@@ -25,6 +25,7 @@ use crate::dataplane::io::Platform;
 mod alarm;
 mod clock;
 mod cmsg;
+pub mod echo;
 pub mod hardening;
 pub mod link_monitor;
 mod netlink;
@@ -42,6 +43,7 @@ mod sleep_watch;
 mod socket_name;
 pub mod stop;
 mod sys;
+pub mod tap;
 pub mod tun;
 pub mod udp;
 pub mod udp_offload;
