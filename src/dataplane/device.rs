@@ -21,6 +21,7 @@ use super::deadlines::Deadlines;
 use super::events::{EventKind, Events};
 use super::handshakes::{HandshakeQueue, LocalIdentity};
 use super::io::{Platform, Udp};
+use super::key_log::KeyLog;
 use super::offload::Offloads;
 use super::packet::Pool;
 use super::peer::{Peer, PeerState, StagedPacket};
@@ -65,6 +66,7 @@ pub struct Device {
     pub(super) deadlines: Deadlines,
     pub(super) stats: Stats,
     pub(super) unreachable: Unreachable,
+    pub(super) key_log: KeyLog,
     pub(super) events: Events,
 }
 
@@ -101,6 +103,7 @@ impl Device {
             deadlines: Deadlines::new(),
             stats: Stats::default(),
             unreachable: Unreachable::new(),
+            key_log: KeyLog::default(),
             events: Events::default(),
         })
     }

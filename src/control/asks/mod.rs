@@ -6,6 +6,7 @@
 //!
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
+mod capture;
 mod upgrade;
 mod version;
 
@@ -40,6 +41,7 @@ impl Asks {
     /// The stream's.
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
+            "capture" => capture::answer(self, stream).await,
             "upgrade" => upgrade::answer(self, &ask, stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
@@ -48,6 +50,13 @@ impl Asks {
             }
         }
     }
+}
+
+/// Tells whether the other end may have keys: root, or the user of this process. The mode of the socket's file says the
+/// same; whoever lets others configure the device did not mean its keys.
+fn may_have_keys(stream: &UnixStream) -> io::Result<bool> {
+    let uid = stream.peer_cred()?.uid();
+    Ok(uid == 0 || uid == rustix::process::getuid().as_raw())
 }
 
 /// Writes the lines of an answer, and its end.

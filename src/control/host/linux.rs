@@ -26,6 +26,7 @@ use crate::control::server::Configurable;
 use crate::control::upgrade::offer;
 use crate::dataplane::device::Device as Tunnel;
 use crate::dataplane::handover::Holder;
+use crate::dataplane::key_log::{KeyListener, Tell};
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
@@ -250,6 +251,10 @@ impl Device for Running {
             files.extend(v6.map(|v6| (offer::UDP_V6, v6)));
         }
         Ok(files)
+    }
+
+    fn log_keys(&self, tell: Tell) -> Option<KeyListener> {
+        Some(self.tunnel.log_keys(tell))
     }
 
     fn changes(&self) -> u64 {

@@ -4,6 +4,7 @@
 //!  tun ── vnet_header          udp ── udp_offload, cmsg, socket_name          clock
 //!    \______________________ poller ___/                     alarm
 //!  link_monitor, route_monitor ── netlink, stop            process            resolver            hardening
+//!  packet_tap
 //!  network ─────────────────────────/       nftables       wireguard_driver ── netlink_socket
 //!                       all: sys (the only unsafe code)
 //! ```
@@ -31,6 +32,7 @@ mod netlink;
 mod netlink_socket;
 pub mod network;
 pub mod nftables;
+pub mod packet_tap;
 #[doc(hidden)]
 pub mod parsing;
 pub mod poller;
