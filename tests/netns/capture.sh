@@ -65,7 +65,7 @@ done
 
 step "a stream's trains are shown datagram by datagram"
 ip1 addr replace fd00::1/112 dev wg1 nodad
-capture "" "$world/train.pcapng" --outer --count 400
+capture "" "$world/train.pcapng" --outer --count 250
 transfer TCP4 n2 n1 192.168.241.2 400000
 captured "of a stream"
 longest=$(shown "$world/train.pcapng" 'wg.type == 4' ip.len | sort -n | tail -n 1)
