@@ -28,10 +28,13 @@ use tokio::time;
 
 use super::asks::Asks;
 use super::background::{self, Parent};
-use super::environment::{self, Environment};
+use super::environment::{self, Environment, HOOK, LISTEN_FDS};
 use super::error::Error;
+use super::event_log;
+use super::hook::{self, Hook};
 use super::host::{Device, Host};
 use super::interface::InterfaceName;
+use super::log;
 use super::outcome::{End, Ends};
 use super::server;
 use super::socket::{self, SocketFile, SocketWatch};
@@ -58,16 +61,25 @@ pub struct Options {
 /// # Errors
 /// Why the device did not start, or failed.
 pub fn run(options: &Options, host: &dyn Host) -> Result<(), Error> {
+    if let (true, Some(program)) = (options.environment.runs_hook, &options.environment.hook) {
+        return hook::run(program, &options.interface);
+    }
     aead::select(options.environment.aead)?;
     tracing::debug!("packets are sealed by {}", environment::aead_in_use());
     if options.environment.handover {
         return run_second(options, host);
     }
+    let hook = options.environment.hook.as_deref().map(hook::find).transpose()?;
     let (tun, listener, file) = open(options, host)?;
-    if options.foreground || options.environment.foreground {
+    // Who passes a listening socket supervises the process it was passed to.
+    if options.foreground || options.environment.foreground || options.environment.activated_fd.is_some() {
         return run_device(tun, listener, file, options, host, || {});
     }
-    match background::start(background::command(&options.interface), &tun, &listener) {
+    let mut command = background::command(&options.interface);
+    if let Some(hook) = hook {
+        command.env(HOOK, hook);
+    }
+    match background::start(command, &tun, &listener) {
         Ok(_) => Ok(()),
         Err(error) => {
             file.remove();
@@ -99,7 +111,7 @@ fn run_second(options: &Options, host: &dyn Host) -> Result<(), Error> {
 fn open(options: &Options, host: &dyn Host) -> Result<(OwnedFd, UnixListener, SocketFile), Error> {
     let Options { interface, environment, .. } = options;
     let directory = environment.socket_directory();
-    if environment.uapi_fd.is_none() {
+    if environment.uapi_fd.is_none() && environment.activated_fd.is_none() {
         // Before the interface is touched: "is running" says more than "device or resource busy".
         socket::refuse_if_running(&directory, interface)?;
     }
@@ -107,12 +119,21 @@ fn open(options: &Options, host: &dyn Host) -> Result<(OwnedFd, UnixListener, So
         Some(number) => background::inherited("WG_TUN_FD", number)?,
         None => host.open_tun(interface)?,
     };
-    let (listener, file) = match environment.uapi_fd {
-        Some(number) => {
+    let (listener, file) = match (environment.uapi_fd, environment.activated_fd) {
+        (Some(number), _) => {
             let listener = background::inherited("WG_UAPI_FD", number)?;
             (listener.into(), SocketFile::find(&directory, interface)?)
         }
-        None => socket::make(&directory, interface)?,
+        (None, Some(number)) => {
+            let listener = background::inherited(LISTEN_FDS, number)?;
+            if !socket::is_listening(&listener) {
+                let expected = "expected a UNIX stream socket that listens: ListenStream=/run/wireguard/INTERFACE.sock";
+                let value = number.to_string().into();
+                return Err(Error::Environment { variable: LISTEN_FDS, value, expected });
+            }
+            (listener.into(), SocketFile::find(&directory, interface)?.kept())
+        }
+        (None, None) => socket::make(&directory, interface)?,
     };
     Ok((tun, listener, file))
 }
@@ -135,9 +156,10 @@ pub fn run_device(
     let interface = &options.interface;
     let (ends, ended) = Ends::new();
     let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
+    let hook = hook::find_and_start(&options.environment, interface).inspect_err(|_| file.remove())?;
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
     let start = Start::of_this_process();
-    let server = ConfigurationThread::start(listener, &file, &device, Arc::clone(&supervisor), start, &ends);
+    let server = ConfigurationThread::start(listener, &file, &device, hook, Arc::clone(&supervisor), start, &ends);
     let server = server.inspect_err(|_| {
         file.remove();
         device.stop();
@@ -167,8 +189,10 @@ pub fn run_taken(
     let file = SocketFile::find(&options.environment.socket_directory(), interface)?;
     let (supervisor, start) = (Arc::new(taking.supervisor()), taking.start());
     let listener = taking.listener().map_err(failed)?;
+    // Before anything is given up, as at every start.
+    let hook = hook::find_and_start(&options.environment, interface)?;
     let (device, pause) = taking.take(interface, host, &ends).map_err(failed)?;
-    let server = ConfigurationThread::start(listener, &file, &device, Arc::clone(&supervisor), start, &ends)?;
+    let server = ConfigurationThread::start(listener, &file, &device, hook, Arc::clone(&supervisor), start, &ends)?;
     taking.running().map_err(failed)?;
     tracing::debug!("{interface}: this process goes on, after {} us in which packets waited", pause.as_micros());
     on_ready(pause);
@@ -234,6 +258,7 @@ impl ConfigurationThread {
         listener: UnixListener,
         file: &SocketFile,
         device: &Arc<dyn Device>,
+        hook: Option<Hook>,
         supervisor: Arc<Supervisor>,
         how: Start,
         ends: &Ends,
@@ -246,6 +271,7 @@ impl ConfigurationThread {
         let giver = Giver::new(listener.try_clone().map_err(start)?.into(), Arc::clone(&supervisor), how, ends.clone());
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
+        let hook = hook.map(|hook| hook.follow(device.events())).transpose().map_err(start)?;
         drop(context);
         let worker = Worker::start(Arc::clone(device) as _, ends).map_err(start)?;
         // The thread that touches the device has them; this one and the next need none.
@@ -253,6 +279,12 @@ impl ConfigurationThread {
         let (stop, stopped) = oneshot::channel();
         let asks = Asks { worker, device: Arc::clone(device), giver: Some(Arc::new(giver)) };
         let all = All { listener, asks, signals, watch, supervisor, ends: ends.clone() };
+        runtime.spawn(event_log::follow(device.events()));
+        runtime.spawn(log::tell_left_out());
+        if let Some(hook) = hook {
+            // It ends with the runtime.
+            runtime.spawn(hook);
+        }
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }

@@ -7,8 +7,11 @@
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
 mod capture;
+mod events;
 mod upgrade;
 mod version;
+
+pub(super) use self::events::Feed;
 
 use std::io;
 use std::sync::Arc;
@@ -43,6 +46,7 @@ impl Asks {
         match ask.word.as_str() {
             "capture" => capture::answer(self, stream).await,
             "upgrade" => upgrade::answer(self, &ask, stream).await,
+            "events" => events::answer(self.device.events(), stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");

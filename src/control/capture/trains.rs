@@ -115,10 +115,10 @@ mod tests {
     #[test]
     fn what_is_no_train_is_left_as_it_is() {
         let single = packet(false, &[1440]);
-        assert_eq!(datagrams(&single), [single.clone()]);
+        assert_eq!(datagrams(&single), std::slice::from_ref(&single));
         let mut other = packet(false, &[96, 96]);
         other[28] = 1;
-        assert_eq!(datagrams(&other), [other.clone()]);
+        assert_eq!(datagrams(&other), std::slice::from_ref(&other));
         for len in 0..single.len() {
             assert_eq!(datagrams(&single[..len]), [single[..len].to_vec()]);
         }

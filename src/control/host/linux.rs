@@ -25,6 +25,7 @@ use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
 use crate::control::upgrade::offer;
 use crate::dataplane::device::Device as Tunnel;
+use crate::dataplane::events::Events;
 use crate::dataplane::handover::Holder;
 use crate::dataplane::key_log::{KeyListener, Tell};
 use crate::dataplane::objects::Objects;
@@ -232,6 +233,10 @@ impl Configurable for Running {
 impl Device for Running {
     fn objects(&self) -> Objects {
         self.tunnel.objects()
+    }
+
+    fn events(&self) -> &Arc<Events> {
+        self.tunnel.events()
     }
 
     fn release_privileges(&self) -> io::Result<()> {
