@@ -195,6 +195,7 @@ pub fn run_taken(
     let (ends, ended) = Ends::new();
     // The other one's: it stays where it is, whatever becomes of this process until it is the daemon.
     let file = SocketFile::find(&options.environment.socket_directory(), interface)?;
+    let file = if taking.keeps_socket() { file.kept() } else { file };
     let (supervisor, start) = (Arc::new(taking.supervisor()), taking.start());
     let listener = taking.listener().map_err(failed)?;
     // Before anything is given up, as at every start.
@@ -293,7 +294,8 @@ impl ConfigurationThread {
         let context = runtime.enter();
         let signals = Signals::new().map_err(start)?;
         let watch = file.watch()?;
-        let giver = Giver::new(listener.try_clone().map_err(start)?.into(), Arc::clone(&supervisor), how, ends.clone());
+        let giver =
+            Giver::new(listener.try_clone().map_err(start)?.into(), file, Arc::clone(&supervisor), how, ends.clone());
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
         let Followers { hook, peers } = followers;

@@ -24,6 +24,7 @@ pub mod apply;
 pub mod asks;
 pub mod background;
 pub mod calendar;
+pub mod capture;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -22,6 +22,7 @@ use super::events::{EventKind, Events};
 use super::evidence::Evidence;
 use super::handshakes::{HandshakeQueue, LocalIdentity};
 use super::io::{Platform, Udp};
+use super::key_log::KeyLog;
 use super::offload::Offloads;
 use super::packet::Pool;
 use super::peer::{Peer, PeerState, StagedPacket};
@@ -70,6 +71,7 @@ pub struct Device {
     pub(super) stats: Stats,
     pub(super) evidence: Evidence,
     pub(super) reports: Reports,
+    pub(super) key_log: KeyLog,
     pub(super) events: Arc<Events>,
 }
 
@@ -109,6 +111,7 @@ impl Device {
             stats: Stats::default(),
             evidence: Evidence::default(),
             reports: Reports::new(),
+            key_log: KeyLog::default(),
             events: Arc::default(),
         })
     }

@@ -216,14 +216,16 @@ impl Device {
         let (Some(plan), Some(local)) = (plan, local) else { return };
         let mut rng = self.rng();
         let index = self.new_index(peer, &mut rng);
-        let created = handshake::create_initiation(
+        let ephemeral = PrivateKey::generate(&mut rng);
+        self.key_log.tell(&ephemeral, &plan.preshared_key);
+        let created = handshake::create_initiation_with(
             &local.identity,
             &plan.public_key,
             &plan.static_static,
             &plan.preshared_key,
             plan.timestamp,
             index,
-            &mut rng,
+            ephemeral,
         );
         let Ok((pending, mut message)) = created else {
             return self.free_index(index);
@@ -344,7 +346,9 @@ impl Device {
 
         let mut rng = self.rng();
         let index = self.new_index(&peer, &mut rng);
-        let answer = received.respond(&preshared_key, index, &mut rng).map_err(Refused::from);
+        let ephemeral = PrivateKey::generate(&mut rng);
+        self.key_log.tell(&ephemeral, &preshared_key);
+        let answer = received.respond_with(&preshared_key, index, ephemeral).map_err(Refused::from);
         let committed = answer.and_then(|(keys, mut message)| {
             let commit = self.with_peer(context, &peer, |state, rng| {
                 let endpoint = state.core.commit_response(now, rng, epoch, keys, &mut message)?;

@@ -18,6 +18,7 @@ pub mod gso;
 pub mod handover;
 mod handshakes;
 pub mod io;
+pub mod key_log;
 pub mod objects;
 pub mod offload;
 pub mod packet;

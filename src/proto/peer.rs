@@ -260,11 +260,6 @@ impl Peer {
         }
     }
 
-    /// Tells whether the interface is up.
-    pub fn is_up(&self) -> bool {
-        self.is_up
-    }
-
     /// The interface went up: timers may run; flush; one keepalive if persistent keepalive is on.
     pub fn up(&mut self, now: Instant) {
         if self.is_up {

@@ -2,6 +2,7 @@
 //!
 //! Each command has a file of its own name. Not here: what the daemon does.
 
+mod capture;
 mod completions;
 mod daemon_options;
 mod doctor;
@@ -120,6 +121,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Let this program, or another file of it, go on where the process of an interface stops; no session is lost.
     Upgrade(upgrade::Arguments),
+    /// Write what passes an interface, or its UDP port, to a file for tcpdump or Wireshark.
+    Capture(capture::Arguments),
     /// Print configuration files for both ends of a new tunnel.
     Pair(pair::Arguments),
     /// Print a script that completes this command line in a shell.
@@ -246,6 +249,7 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Strip(arguments) => strip::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments, &client),
         Command::Upgrade(arguments) => upgrade::run(arguments),
+        Command::Capture(arguments) => capture::run(arguments, &client),
         Command::Pair(arguments) => pair::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Manual(arguments) => manual::run(arguments),

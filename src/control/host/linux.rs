@@ -30,6 +30,7 @@ use crate::dataplane::device::Device as Tunnel;
 use crate::dataplane::events::Events;
 use crate::dataplane::evidence::EvidenceSnapshot;
 use crate::dataplane::handover::Holder;
+use crate::dataplane::key_log::{KeyListener, Tell};
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
@@ -318,6 +319,10 @@ impl Device for Running {
             files.extend(v6.map(|v6| (offer::UDP_V6, v6)));
         }
         Ok(files)
+    }
+
+    fn log_keys(&self, tell: Tell) -> Option<KeyListener> {
+        Some(self.tunnel.log_keys(tell))
     }
 
     fn changes(&self) -> u64 {

@@ -5,6 +5,8 @@
 //!    \______________________ poller ___/                     alarm
 //!  link_monitor, route_monitor ── netlink, stop            process            resolver            hardening
 //!  network ─────────────────────────/       nftables       wireguard_driver ── netlink_socket       tap       echo
+//!  packet_tap
+//!  network ─────────────────────────/       nftables       wireguard_driver ── netlink_socket
 //!                       all: sys (the only unsafe code)
 //! ```
 //!
@@ -32,6 +34,7 @@ mod netlink;
 mod netlink_socket;
 pub mod network;
 pub mod nftables;
+pub mod packet_tap;
 #[doc(hidden)]
 pub mod parsing;
 pub mod placement;
