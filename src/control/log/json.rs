@@ -3,7 +3,7 @@
 //! The form of `tracing-subscriber` has no place for what all lines have in common, here the interface.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -13,6 +13,8 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::control::calendar::rfc_3339;
+use crate::dataplane::io::Clock;
+use crate::platform::linux::LinuxClock;
 
 /// The form of a line about one interface.
 pub(super) struct JsonLine {
@@ -31,10 +33,9 @@ where
     N: for<'writer> FormatFields<'writer> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        // A clock before 1970 is told as 1970.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = LinuxClock.wall();
         let mut line = Fields(Map::new());
-        line.put("time", rfc_3339(now));
+        line.put("time", rfc_3339(Duration::new(wall.secs, wall.nanos)));
         line.put("level", event.metadata().level().as_str().to_lowercase());
         line.put("interface", self.interface.clone());
         event.record(&mut line);

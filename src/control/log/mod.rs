@@ -100,8 +100,8 @@ pub fn start(level: Level, format: Format, interface: &str) {
         Format::Text | Format::Json => false,
     };
     // Fails only if there is a subscriber already, which then stays.
-    let _ = match tracing_journald::layer() {
-        Ok(journal) if is_journal => {
+    let _ = match is_journal.then(tracing_journald::layer) {
+        Some(Ok(journal)) => {
             let journal = journal
                 .with_syslog_identifier("rvpn".to_owned())
                 .with_field_prefix(Some("RVPN".to_owned()))
