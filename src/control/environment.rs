@@ -42,6 +42,8 @@ pub struct Environment {
     pub notify_socket: Option<OsString>,
     /// `WATCHDOG_USEC`: how long the service manager waits for a sign of life, unless `WATCHDOG_PID` is another process.
     pub watchdog: Option<Duration>,
+    /// [`UPGRADE`]: this process is to take over from one that runs.
+    pub upgrade: bool,
     /// [`HOOK`]: a program to be started for each event.
     pub hook: Option<PathBuf>,
     /// [`HOOK_RUNNER`]: this is the process that starts it, and its standard input is the daemon.
@@ -63,6 +65,8 @@ pub enum Offload {
 
 /// Set by this program for the process it starts in the background; nobody else has a use for it.
 pub const HANDOVER: &str = "RVPN_HANDOVER";
+/// Set by `rvpn upgrade` for the process it starts.
+pub const UPGRADE: &str = "RVPN_UPGRADE";
 /// See [`Environment::hook`].
 pub const HOOK: &str = "RVPN_HOOK";
 /// Set by this program for the process that starts the hook; nobody else has a use for it.
@@ -109,6 +113,7 @@ impl Environment {
             run_dir: var(RUN_DIR).map(PathBuf::from),
             notify_socket: var("NOTIFY_SOCKET").map(notify_socket).transpose()?,
             watchdog: watchdog(var("WATCHDOG_USEC"), var("WATCHDOG_PID"))?,
+            upgrade: var(UPGRADE).is_some(),
             hook: var(HOOK).map(PathBuf::from),
             runs_hook: var(HOOK_RUNNER).is_some(),
             handover: var(HANDOVER).is_some(),
@@ -137,6 +142,7 @@ impl Default for Environment {
             run_dir: None,
             notify_socket: None,
             watchdog: None,
+            upgrade: false,
             hook: None,
             runs_hook: false,
             handover: false,

@@ -5,9 +5,10 @@
 //!             |----> background          start again detached, wait until that is ready
 //!             |----> socket              the file under /var/run/wireguard
 //!             |----> supervisor          what the service manager is told
-//!             `----> server -> worker -> apply    what `wg` asks for
-//!                        `---> asks               what only this program can be asked
-//!                                `---> hook       a program for each event, started by a process apart
+//!             |----> server -> worker -> apply    what `wg` asks for
+//!             |          `---> asks               what only this program can be asked
+//!             |----> hook            a program for each event, started by a process apart
+//!             `----> upgrade         another process goes on with all of it
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
 //!                    `-----> config, endpoint    its files, and names of hosts in them
 //!   cli -> up, down, ... -> quick               `wg-quick` built in: a plan, and steps that are undone
@@ -31,6 +32,7 @@ pub mod environment;
 pub mod error;
 pub mod event_log;
 pub mod event_record;
+pub mod files;
 pub mod hook;
 pub mod host;
 pub mod interface;
@@ -41,4 +43,5 @@ pub mod quick;
 pub mod server;
 pub mod socket;
 pub mod supervisor;
+pub mod upgrade;
 pub mod worker;

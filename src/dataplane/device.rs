@@ -25,12 +25,12 @@ use super::packet::Pool;
 use super::peer::{Peer, PeerState, StagedPacket};
 use super::queue::WorkQueue;
 use super::receive::Inbound;
+use super::reports::Reports;
 use super::routes::Routes;
 use super::send::Outbound;
 use super::stats::{Drop, Stats};
 use super::sync::{Mutex, MutexGuard, RwLock, read, write};
 use super::tally::Keypairs;
-use super::unreachable::Unreachable;
 use super::workers::{Context, Job, Recycler};
 use crate::proto::handshake::{HandshakeError, StaticSecrets};
 use crate::proto::index::{Index, IndexTable};
@@ -63,7 +63,7 @@ pub struct Device {
     pub(super) handshakes: HandshakeQueue,
     pub(super) deadlines: Deadlines,
     pub(super) stats: Stats,
-    pub(super) unreachable: Unreachable,
+    pub(super) reports: Reports,
     pub(super) events: Arc<Events>,
 }
 
@@ -99,7 +99,7 @@ impl Device {
             handshakes: HandshakeQueue::new(),
             deadlines: Deadlines::new(),
             stats: Stats::default(),
-            unreachable: Unreachable::new(),
+            reports: Reports::new(),
             events: Arc::default(),
         })
     }

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use super::path_mtu::Path;
 use super::queue::OrderedQueue;
 use super::receive::Inbound;
 use super::send::Outbound;
@@ -45,6 +46,7 @@ pub(super) struct PeerState {
     pub(super) scheduled: Option<Instant>,
     /// An initiation is asked for and not yet begun: at most one request per peer is queued.
     pub(super) initiating: bool,
+    pub(super) path: Path,
 }
 
 impl Peer {
@@ -60,6 +62,7 @@ impl Peer {
             staged: Staged::default(),
             scheduled: None,
             initiating: false,
+            path: Path::default(),
         };
         Self {
             id,
@@ -144,6 +147,11 @@ impl Staged {
     pub(super) fn take(&mut self) -> Vec<StagedPacket> {
         self.bytes = 0;
         std::mem::take(&mut self.packets).into()
+    }
+
+    /// Returns those that wait, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &StagedPacket> {
+        self.packets.iter()
     }
 
     /// Returns how many wait.

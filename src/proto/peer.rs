@@ -18,6 +18,7 @@
 //!
 //! Source: whitepaper section 6; kernel `timers.c`, `noise.c`, `send.c`, `receive.c`.
 
+mod handover;
 mod handshakes;
 mod output;
 mod presence;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
+pub use self::handover::{CarriedPeer, SKIPPED_COUNTERS};
 use self::handshakes::Handshake;
 pub use self::handshakes::{Epoch, InitiationPlan, Refusal};
 pub use self::output::Output;
@@ -230,6 +232,11 @@ impl Peer {
         if had_none {
             self.resume_sending();
         }
+    }
+
+    /// Tells whether the interface is up.
+    pub fn is_up(&self) -> bool {
+        self.is_up
     }
 
     /// The interface went up: timers may run; flush; one keepalive if persistent keepalive is on.

@@ -7,6 +7,7 @@
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
 mod events;
+mod upgrade;
 mod version;
 
 pub(super) use self::events::Feed;
@@ -21,6 +22,7 @@ use tokio::net::UnixStream;
 use tokio::time;
 
 use super::host::Device;
+use super::upgrade::giving::Giver;
 use super::worker::Worker;
 
 /// What answers have at hand.
@@ -30,6 +32,8 @@ pub struct Asks {
     pub worker: Worker,
     /// The device itself, for what needs no turn.
     pub device: Arc<dyn Device>,
+    /// Gives the device to another process; `None` where there is none to give it to.
+    pub giver: Option<Arc<Giver>>,
 }
 
 impl Asks {
@@ -39,6 +43,7 @@ impl Asks {
     /// The stream's.
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
+            "upgrade" => upgrade::answer(self, &ask, stream).await,
             "events" => events::answer(self.device.events(), stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
