@@ -28,7 +28,7 @@ use tokio::time;
 
 use super::asks::Asks;
 use super::background::{self, Parent};
-use super::environment::{self, Environment, HOOK, LISTEN_FDS};
+use super::environment::{self, Environment, HOOK, LISTEN_FDS, SOCKET_KEPT};
 use super::error::Error;
 use super::event_log;
 use super::hook::{self, Hook};
@@ -158,7 +158,10 @@ pub fn run_device(
     let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
     let hook = hook::find_and_start(&options.environment, interface).inspect_err(|_| file.remove())?;
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
-    let start = Start::of_this_process();
+    let mut start = Start::of_this_process();
+    if file.is_kept() {
+        start.variables.push((SOCKET_KEPT.into(), "1".into()));
+    }
     let server = ConfigurationThread::start(listener, &file, &device, hook, Arc::clone(&supervisor), start, &ends);
     let server = server.inspect_err(|_| {
         file.remove();
@@ -186,7 +189,10 @@ pub fn run_taken(
     aead::select(options.environment.aead)?;
     let (ends, ended) = Ends::new();
     // The other one's: it stays where it is, whatever becomes of this process until it is the daemon.
-    let file = SocketFile::find(&options.environment.socket_directory(), interface)?;
+    let mut file = SocketFile::find(&options.environment.socket_directory(), interface)?;
+    if options.environment.socket_is_kept {
+        file = file.kept();
+    }
     let (supervisor, start) = (Arc::new(taking.supervisor()), taking.start());
     let listener = taking.listener().map_err(failed)?;
     // Before anything is given up, as at every start.

@@ -48,6 +48,8 @@ pub struct Environment {
     pub hook: Option<PathBuf>,
     /// [`HOOK_RUNNER`]: this is the process that starts it, and its standard input is the daemon.
     pub runs_hook: bool,
+    /// [`SOCKET_KEPT`]: the socket file of the process that is gone on for belongs to a service manager.
+    pub socket_is_kept: bool,
     /// [`HANDOVER`]: this is the process in the background, and its standard input is the one that started it.
     pub handover: bool,
 }
@@ -71,6 +73,8 @@ pub const UPGRADE: &str = "RVPN_UPGRADE";
 pub const HOOK: &str = "RVPN_HOOK";
 /// Set by this program for the process that starts the hook; nobody else has a use for it.
 pub const HOOK_RUNNER: &str = "RVPN_HOOK_RUNNER";
+/// Told to the process that goes on with an interface whose socket came from a service manager; nobody else has a use for it.
+pub const SOCKET_KEPT: &str = "RVPN_SOCKET_KEPT";
 /// What a service manager sets for the process it starts, which the process in the background is not.
 pub const SUPERVISION: [&str; 6] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", LISTEN_FDS, LISTEN_FDNAMES];
@@ -116,6 +120,7 @@ impl Environment {
             upgrade: var(UPGRADE).is_some(),
             hook: var(HOOK).map(PathBuf::from),
             runs_hook: var(HOOK_RUNNER).is_some(),
+            socket_is_kept: var(SOCKET_KEPT).is_some(),
             handover: var(HANDOVER).is_some(),
         })
     }
@@ -145,6 +150,7 @@ impl Default for Environment {
             upgrade: false,
             hook: None,
             runs_hook: false,
+            socket_is_kept: false,
             handover: false,
         }
     }

@@ -116,6 +116,11 @@ impl SocketFile {
         Self { is_kept: true, ..self }
     }
 
+    /// Tells whether the file stays where it is.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
     /// Removes the file, unless another one has taken its place, or it is kept.
     pub fn remove(&self) {
         if !self.is_kept && self.is_ours() {

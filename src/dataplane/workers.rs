@@ -148,7 +148,7 @@ impl Device {
         let handles = Vec::with_capacity(workers.count + 2);
         let mut threads = Threads { device: self.clone(), pulse, helpers: workers.count.saturating_sub(1), handles };
         let on_end: Arc<dyn Fn(End) + Send + Sync> = Arc::new(on_end);
-        let packets = move |device: &Device, life: &mut Life| packet_loop(device, life, workers.share);
+        let packets = move |device: &Self, life: &mut Life| packet_loop(device, life, workers.share);
         threads.spawn("packets", Begins::ByItself, &on_end, packets)?;
         for n in 1..workers.count {
             threads.spawn(&format!("worker-{n}"), Begins::WhenGivenWork, &on_end, worker_loop)?;
