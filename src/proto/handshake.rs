@@ -41,9 +41,10 @@ use noise::{Failure, Noise};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The static key in the initiation is not one of our peers'.
-    #[error("unknown peer")]
-    UnknownPeer,
+    /// The static key in the initiation is not one of our peers'. Whoever sent it claims to have that key; nothing
+    /// proves it.
+    #[error("unknown peer {0:?}")]
+    UnknownPeer(PublicKey),
     /// A Diffie-Hellman result was zero: the other side's key is of low order.
     #[error("zero Diffie-Hellman result")]
     ZeroSharedSecret,
@@ -213,7 +214,7 @@ pub fn consume_initiation(
     noise.read(message, &mut timestamp.0).map_err(|failure| match (failure, noise.claimed_static()) {
         // es was computed above, so what failed is ss: ask again for the reason.
         (Failure::DiffieHellman, Some(claimed)) => {
-            secrets.static_static(&claimed).err().unwrap_or(HandshakeError::UnknownPeer)
+            secrets.static_static(&claimed).err().unwrap_or(HandshakeError::UnknownPeer(claimed))
         }
         (failure, _) => zero_or_bad_tag(failure),
     })?;

@@ -6,8 +6,11 @@
 //!
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
+mod doctor;
 mod capture;
 mod events;
+mod forget;
+mod objects;
 mod upgrade;
 mod version;
 
@@ -44,9 +47,12 @@ impl Asks {
     /// The stream's.
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
+            "doctor" => doctor::answer(self, &mut stream).await,
             "capture" => capture::answer(self, stream).await,
             "upgrade" => upgrade::answer(self, &ask, stream).await,
             "events" => events::answer(self.device.events(), stream).await,
+            "forget" => forget::answer(self, &ask, &mut stream).await,
+            "objects" => objects::answer(self, &mut stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");

@@ -145,8 +145,7 @@ fn take_over_for(interface: &InterfaceName, waiting: &mut Option<Parent>) -> Res
     let arguments = super::Arguments::try_parse_from(std::iter::once(&name).chain(&start.arguments));
     let arguments = arguments
         .map_err(|error| failed(UpgradeError::State(format!("the daemon's arguments are not understood: {error}"))))?;
-    let mut environment = Environment::read(|name| start.variable(name))?;
-    environment.hook = arguments.hook.or(environment.hook);
+    let environment = Environment::read(|name| arguments.daemon.variable(name).or_else(|| start.variable(name)))?;
     let level = Level::parse(start.variable(LOG_LEVEL).as_deref());
     taking.take_log().map_err(failed)?;
     let format = environment.log_format.settled(start.variable(JOURNAL_STREAM).as_deref());

@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use rvpn_uapi::{AllowedIpChange, DeviceStatus, PeerSet, PeerStatus, SecretKey, Set, write_set};
+use rvpn_uapi::{AllowedIpChange, DeviceStatus, MAX_CANDIDATES, PeerSet, PeerStatus, SecretKey, Set, write_set};
 use zeroize::Zeroizing;
 
 use super::channel::MAX_FRAME_LEN;
@@ -177,7 +177,9 @@ pub fn configuration(status: &DeviceStatus) -> impl Iterator<Item = Zeroizing<Ve
     std::iter::once(device).chain(peers).map(|set| {
         // Never moved for more room, which would leave keys behind.
         let networks: usize = set.peers.iter().map(|peer| peer.allowed_ips.len()).sum();
-        let mut text = Zeroizing::new(Vec::with_capacity(MAX_TEXT_LEN + MAX_NETWORK_LEN * networks));
+        let candidates: usize = set.peers.iter().flat_map(|peer| &peer.endpoints).map(Vec::len).sum();
+        let len = MAX_TEXT_LEN + MAX_NETWORK_LEN * networks + MAX_CANDIDATE_LEN * candidates;
+        let mut text = Zeroizing::new(Vec::with_capacity(len));
         write_set(&set, &mut text);
         text
     })
@@ -188,6 +190,8 @@ fn peer_set(peer: &PeerStatus) -> PeerSet {
     PeerSet {
         name: peer.name.clone().map(Some),
         preshared_key: peer.preshared_key.clone().or_else(|| Some(SecretKey::new(&[0; 32]))),
+        endpoints: (!peer.endpoints.is_empty()).then(|| peer.endpoints.clone()),
+        endpoint_order: (!peer.endpoints.is_empty()).then_some(peer.endpoint_order),
         persistent_keepalive: Some(peer.persistent_keepalive),
         replace_allowed_ips: true,
         allowed_ips: first.map(AllowedIpChange::Add).collect(),
@@ -199,7 +203,12 @@ const NETWORKS_PER_REQUEST: usize = 1000;
 /// `allowed_ip=`, 39 characters of IPv6, `/128`, the end of the line.
 const MAX_NETWORK_LEN: usize = 64;
 
-const _: () = assert!(MAX_TEXT_LEN + MAX_NETWORK_LEN * NETWORKS_PER_REQUEST <= MAX_FRAME_LEN);
+/// `rvpn_endpoints=`, 253 characters of a name, a dot, a port, the end of the line; and what `write_set` reserves for it.
+const MAX_CANDIDATE_LEN: usize = 300;
+
+const _: () = assert!(
+    MAX_TEXT_LEN + MAX_NETWORK_LEN * NETWORKS_PER_REQUEST + MAX_CANDIDATE_LEN * MAX_CANDIDATES <= MAX_FRAME_LEN
+);
 
 #[cfg(test)]
 mod tests {
