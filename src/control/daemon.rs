@@ -46,6 +46,9 @@ use super::upgrade::offer::Start;
 use super::upgrade::taking::Taking;
 use super::worker::Worker;
 use crate::aead;
+use crate::dataplane::events::{Event, EventKind};
+use crate::dataplane::io::Clock;
+use crate::platform::linux::LinuxClock;
 
 /// What a daemon is to do.
 #[derive(Clone, Debug)]
@@ -235,6 +238,9 @@ impl Live<'_> {
         if let End::Replaced { pid } = end {
             // Interface and socket are another process's.
             supervisor.replaced(pid);
+            let event = Event { at: LinuxClock.wall(), peer: None, kind: EventKind::Upgraded };
+            device.events().publish(&event);
+            device.events().wake();
             server.stop(Stop::Gently);
         } else {
             supervisor.stopping();

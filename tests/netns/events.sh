@@ -83,11 +83,24 @@ within 2 "the last hook is run" grep -qx "removed $thief" "$hooked/order"
 expect "order" "$(grep -F "$thief" "$hooked/order" | cut -d' ' -f1 | xargs)" "added removed"
 expect "order" "$(grep -F "$pub2" "$hooked/order" | cut -d' ' -f1 | xargs)" "added connected roamed allowed-ip-stolen"
 
+step "an upgrade: who watches goes on, and so do hooks"
+runner=$(runner_of "${pid_of[wg1]}")
+"$IMPL" upgrade wg1 >/dev/null
+ends_within_a_second "${pid_of[wg1]}" upgrade
+within 12 "the process for hooks ends" eval "! alive $runner"
+within 2 "it is told" told first upgraded
+within 2 "both watch" watches wg1 2
+pid_of[wg1]=$(for pid in $(world_pids); do [[ -z $(runner_of "$pid") ]] || echo "$pid"; done)
+late=$(wg genkey | wg pubkey)
+"$IMPL" set wg1 peer "$late" name late
+within 2 "the peer was added" told first added "\"public_key\":\"$late\""
+within 2 "the hook is run" hooked added "RVPN_PEER=$late"
+
 step "a hundred peers at once: every one is told and hooked, four at a time"
 for ((n = 1; n <= 100; n++)); do printf 'public_key=%064x\n' $((n + 4096)); done |
     { printf 'set=1\n'; cat; printf '\n'; } | socat -t 5 - "UNIX-CONNECT:$(socket_of wg1)" | grep -q '^errno=0'
-within 10 "all are told" lines_are 102 '"event":"added"' "$world/first.json"
-within 10 "all are hooked" lines_are 102 '^added' "$hooked/order"
+within 10 "all are told" lines_are 103 '"event":"added"' "$world/first.json"
+within 10 "all are hooked" lines_are 103 '^added' "$hooked/order"
 
 step "one that reads nothing stalls nobody, and is told what it missed"
 exec 8< <("$IMPL" monitor wg1 --json 9>&- || true)
