@@ -13,6 +13,7 @@
 //!
 //! Source: <https://www.wireguard.com/xplatform/>; main.go of wireguard-go for the environment.
 
+use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
@@ -23,12 +24,12 @@ use std::time::Duration;
 
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time;
 
 use super::asks::Asks;
 use super::background::{self, Parent};
-use super::environment::{self, Environment, HOOK, LISTEN_FDS, SOCKET_KEPT};
+use super::environment::{self, Environment, HOOK, LISTEN_FDS};
 use super::error::Error;
 use super::event_log;
 use super::hook::{self, Hook};
@@ -36,6 +37,7 @@ use super::host::{Device, Host};
 use super::interface::InterfaceName;
 use super::log;
 use super::outcome::{End, Ends};
+use super::peers_directory::{self, PeersDirectory};
 use super::server;
 use super::socket::{self, SocketFile, SocketWatch};
 use super::supervisor::Supervisor;
@@ -79,6 +81,7 @@ pub fn run(options: &Options, host: &dyn Host) -> Result<(), Error> {
         return run_device(tun, listener, file, options, host, || {});
     }
     let mut command = background::command(&options.interface);
+    command.envs(options.environment.handed_down());
     if let Some(hook) = hook {
         command.env(HOOK, hook);
     }
@@ -160,12 +163,14 @@ pub fn run_device(
     let (ends, ended) = Ends::new();
     let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
     let hook = hook::find_and_start(&options.environment, interface).inspect_err(|_| file.remove())?;
+    let mut peers = open_peers(options).inspect_err(|_| file.remove())?;
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
-    let mut start = Start::of_this_process();
-    if file.is_kept() {
-        start.variables.push((SOCKET_KEPT.into(), "1".into()));
+    if let Some(peers) = &mut peers {
+        peers.load(&*device);
     }
-    let server = ConfigurationThread::start(listener, &file, &device, hook, Arc::clone(&supervisor), start, &ends);
+    let followers = Followers { hook, peers };
+    let start = Start::of_this_process();
+    let server = ConfigurationThread::start(listener, &file, &device, followers, Arc::clone(&supervisor), start, &ends);
     let server = server.inspect_err(|_| {
         file.remove();
         device.stop();
@@ -192,16 +197,20 @@ pub fn run_taken(
     aead::select(options.environment.aead)?;
     let (ends, ended) = Ends::new();
     // The other one's: it stays where it is, whatever becomes of this process until it is the daemon.
-    let mut file = SocketFile::find(&options.environment.socket_directory(), interface)?;
-    if options.environment.socket_is_kept {
-        file = file.kept();
-    }
+    let file = SocketFile::find(&options.environment.socket_directory(), interface)?;
+    let file = if taking.keeps_socket() { file.kept() } else { file };
     let (supervisor, start) = (Arc::new(taking.supervisor()), taking.start());
     let listener = taking.listener().map_err(failed)?;
     // Before anything is given up, as at every start.
     let hook = hook::find_and_start(&options.environment, interface)?;
+    let mut peers = open_peers(options)?;
     let (device, pause) = taking.take(interface, host, &ends).map_err(failed)?;
-    let server = ConfigurationThread::start(listener, &file, &device, hook, Arc::clone(&supervisor), start, &ends)?;
+    if let Some(peers) = &mut peers {
+        peers.load(&*device);
+    }
+    let followers = Followers { hook, peers };
+    let server =
+        ConfigurationThread::start(listener, &file, &device, followers, Arc::clone(&supervisor), start, &ends)?;
     taking.running().map_err(failed)?;
     tracing::debug!("{interface}: this process goes on, after {} us in which packets waited", pause.as_micros());
     on_ready(pause);
@@ -258,6 +267,17 @@ fn told(interface: &InterfaceName, end: End) -> Result<(), Error> {
     Ok(())
 }
 
+/// Begins to watch the directory of peers, if there is one.
+fn open_peers(options: &Options) -> Result<Option<PeersDirectory>, Error> {
+    options.environment.peers_dir.as_deref().map(PeersDirectory::open).transpose()
+}
+
+/// What is served beside the clients, by the same thread.
+struct Followers {
+    hook: Option<Hook>,
+    peers: Option<PeersDirectory>,
+}
+
 /// The thread `rvpn-uapi`: the configuration server, the watch on its socket, the signals, and signs of life.
 struct ConfigurationThread {
     thread: JoinHandle<()>,
@@ -270,7 +290,7 @@ impl ConfigurationThread {
         listener: UnixListener,
         file: &SocketFile,
         device: &Arc<dyn Device>,
-        hook: Option<Hook>,
+        followers: Followers,
         supervisor: Arc<Supervisor>,
         how: Start,
         ends: &Ends,
@@ -280,9 +300,11 @@ impl ConfigurationThread {
         let context = runtime.enter();
         let signals = Signals::new().map_err(start)?;
         let watch = file.watch()?;
-        let giver = Giver::new(listener.try_clone().map_err(start)?.into(), Arc::clone(&supervisor), how, ends.clone());
+        let giver =
+            Giver::new(listener.try_clone().map_err(start)?.into(), file, Arc::clone(&supervisor), how, ends.clone());
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
+        let Followers { hook, peers } = followers;
         let hook = hook.map(|hook| hook.follow(device.events())).transpose().map_err(start)?;
         drop(context);
         let worker = Worker::start(Arc::clone(device) as _, ends).map_err(start)?;
@@ -290,7 +312,7 @@ impl ConfigurationThread {
         device.release_privileges().map_err(start)?;
         let (stop, stopped) = oneshot::channel();
         let asks = Asks { worker, device: Arc::clone(device), giver: Some(Arc::new(giver)) };
-        let all = All { listener, asks, signals, watch, supervisor, ends: ends.clone() };
+        let all = All { listener, asks, signals, watch, peers, supervisor, ends: ends.clone() };
         runtime.spawn(event_log::follow(device.events()));
         runtime.spawn(log::tell_left_out());
         if let Some(hook) = hook {
@@ -326,6 +348,7 @@ struct All {
     asks: Asks,
     signals: Signals,
     watch: SocketWatch,
+    peers: Option<PeersDirectory>,
     supervisor: Arc<Supervisor>,
     ends: Ends,
 }
@@ -333,12 +356,19 @@ struct All {
 impl All {
     /// Serves until stopped; reports the first end on the way.
     fn run(mut self, runtime: &Runtime, stopped: oneshot::Receiver<Stop>) {
+        let reload = Notify::new();
         runtime.block_on(async {
+            let names = async {
+                match self.asks.device.names() {
+                    Some(names) => names.follow().await,
+                    None => pending().await,
+                }
+            };
             let mut end = pin!(async {
                 tokio::select! {
                     error = server::serve(&self.listener, &self.asks) => End::AcceptFailed(error),
                     result = self.watch.removed() => result.map_or_else(End::AcceptFailed, |()| End::SocketRemoved),
-                    name = self.signals.end(&*self.asks.device) => End::Signal(name),
+                    name = self.signals.end(&self.asks, &reload) => End::Signal(name),
                 }
             });
             tokio::select! {
@@ -348,14 +378,16 @@ impl All {
                         let _ = time::timeout(GRACE, end).await;
                     }
                 }
+                never = peers_directory::follow(self.peers.as_mut(), &self.asks.worker, &reload) => match never {},
                 never = self.supervisor.watch(&*self.asks.device) => match never {},
+                never = names => match never {},
             }
         });
     }
 }
 
-/// The signals that mean something. SIGUSR2 is what other programs upgrade by; here it says why not. SIGUSR1 has the device's objects logged. SIGHUP does nothing yet, but must not kill,
-/// which is its default.
+/// The signals that mean something. SIGUSR1 drops sessions and learnt endpoints, and has the device's objects logged.
+/// SIGHUP has the peers' directory read again. SIGUSR2 is what other programs upgrade by; here it says why not.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -376,14 +408,20 @@ impl Signals {
     }
 
     /// Waits for a signal that ends the device; returns its name.
-    async fn end(&mut self, device: &dyn Device) -> &'static str {
+    async fn end(&mut self, asks: &Asks, reload: &Notify) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => tracing::debug!("SIGHUP is reserved and does nothing"),
                 _ = self.user2.recv() => tracing::error!("SIGUSR2: {NO_UPGRADE_BY_SIGNAL}"),
-                _ = self.user1.recv() => tracing::debug!("holds: {}", device.objects()),
+                _ = self.hangup.recv() => reload.notify_one(),
+                _ = self.user1.recv() => {
+                    tracing::debug!("holds: {}", asks.device.objects());
+                    match asks.worker.forget(None).await {
+                        Ok(count) => tracing::debug!("SIGUSR1: forgot sessions and learnt endpoints of {count} peers"),
+                        Err(error) => tracing::error!("SIGUSR1: {error}"),
+                    }
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! `LOG_LEVEL` is in `log`. Source: wireguard-go's main.go, whose variables these are, and wg-quick(8).
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::log::{Format, LOG_FORMAT};
 use super::socket;
 use crate::aead;
 use crate::platform::linux::hardening::{Hardening, Part, Violation};
+use crate::platform::linux::placement::Placement;
 
 /// What the environment asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,12 @@ pub struct Environment {
     pub log_format: Format,
     /// `RVPN_RUN_DIR`: where sockets lie, for tests; `wg` looks only where they lie otherwise.
     pub run_dir: Option<PathBuf>,
+    /// `RVPN_PEERS_DIR`: the directory with a file for each peer, as an absolute path.
+    pub peers_dir: Option<PathBuf>,
+    /// `RVPN_LISTEN` and `RVPN_BIND_DEVICE`: where the UDP sockets are bound.
+    pub placement: Placement,
+    /// `RVPN_NETNS`: the network namespace of the UDP sockets.
+    pub netns: Option<String>,
     /// `NOTIFY_SOCKET`: where a service manager listens.
     pub notify_socket: Option<OsString>,
     /// `WATCHDOG_USEC`: how long the service manager waits for a sign of life, unless `WATCHDOG_PID` is another process.
@@ -48,8 +56,6 @@ pub struct Environment {
     pub hook: Option<PathBuf>,
     /// [`HOOK_RUNNER`]: this is the process that starts it, and its standard input is the daemon.
     pub runs_hook: bool,
-    /// [`SOCKET_KEPT`]: the socket file of the process that is gone on for belongs to a service manager.
-    pub socket_is_kept: bool,
     /// [`HANDOVER`]: this is the process in the background, and its standard input is the one that started it.
     pub handover: bool,
 }
@@ -73,8 +79,6 @@ pub const UPGRADE: &str = "RVPN_UPGRADE";
 pub const HOOK: &str = "RVPN_HOOK";
 /// Set by this program for the process that starts the hook; nobody else has a use for it.
 pub const HOOK_RUNNER: &str = "RVPN_HOOK_RUNNER";
-/// Told to the process that goes on with an interface whose socket came from a service manager; nobody else has a use for it.
-pub const SOCKET_KEPT: &str = "RVPN_SOCKET_KEPT";
 /// What a service manager sets for the process it starts, which the process in the background is not.
 pub const SUPERVISION: [&str; 6] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", LISTEN_FDS, LISTEN_FDNAMES];
@@ -87,6 +91,14 @@ pub const FOREGROUND: &str = "WG_PROCESS_FOREGROUND";
 pub const RUN_DIR: &str = "RVPN_RUN_DIR";
 /// See [`Environment::aead`].
 pub const AEAD: &str = "RVPN_AEAD";
+/// See [`Environment::peers_dir`].
+pub const PEERS_DIR: &str = "RVPN_PEERS_DIR";
+/// See [`Environment::placement`].
+pub const LISTEN: &str = "RVPN_LISTEN";
+/// See [`Environment::placement`].
+pub const BIND_DEVICE: &str = "RVPN_BIND_DEVICE";
+/// See [`Environment::netns`].
+pub const NETNS: &str = "RVPN_NETNS";
 /// The library for single packets.
 pub const AEAD_LIBRARY: Aead =
     if cfg!(all(feature = "aws-lc", not(feature = "pure-rust"))) { Aead::AwsLc } else { Aead::PureRust };
@@ -115,20 +127,73 @@ impl Environment {
             hardening: var("RVPN_HARDENING").map_or(Ok(Hardening::default()), hardening)?,
             log_format: var(LOG_FORMAT).map_or(Ok(Format::Auto), log_format)?,
             run_dir: var(RUN_DIR).map(PathBuf::from),
+            peers_dir: var(PEERS_DIR).map(peers_dir).transpose()?,
+            placement: placement(var(LISTEN), var(BIND_DEVICE))?,
+            netns: var(NETNS).map(netns).transpose()?,
             notify_socket: var("NOTIFY_SOCKET").map(notify_socket).transpose()?,
             watchdog: watchdog(var("WATCHDOG_USEC"), var("WATCHDOG_PID"))?,
             upgrade: var(UPGRADE).is_some(),
             hook: var(HOOK).map(PathBuf::from),
             runs_hook: var(HOOK_RUNNER).is_some(),
-            socket_is_kept: var(SOCKET_KEPT).is_some(),
             handover: var(HANDOVER).is_some(),
         })
+    }
+
+    /// Returns the variables for what may have been said by options instead: the process in the background has none.
+    pub fn handed_down(&self) -> Vec<(&'static str, OsString)> {
+        let Placement { v4, v6, device } = &self.placement;
+        let addresses = [v4.map(|address| address.to_string()), v6.map(|address| address.to_string())];
+        let listen = addresses.into_iter().flatten().collect::<Vec<_>>().join(",");
+        let variables = [
+            (PEERS_DIR, self.peers_dir.as_ref().map(|path| path.clone().into_os_string())),
+            (LISTEN, Some(listen.into()).filter(|listen: &OsString| !listen.is_empty())),
+            (BIND_DEVICE, device.as_ref().map(OsString::from)),
+            (NETNS, self.netns.as_ref().map(OsString::from)),
+        ];
+        variables.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
     /// Returns the directory in which the sockets lie.
     pub fn socket_directory(&self) -> PathBuf {
         self.run_dir.clone().unwrap_or_else(socket::default_directory)
     }
+}
+
+/// Makes the path the same wherever the process goes.
+fn peers_dir(value: OsString) -> Result<PathBuf, Error> {
+    let expected = "expected a directory";
+    std::path::absolute(&value).map_err(|_| Error::Environment { variable: PEERS_DIR, value, expected })
+}
+
+fn placement(listen: Option<OsString>, device: Option<OsString>) -> Result<Placement, Error> {
+    let mut placement = Placement::default();
+    if let Some(value) = listen {
+        let text = value.to_str().unwrap_or_default();
+        let is_valid = text.split(',').all(|address| match address.trim().parse() {
+            Ok(IpAddr::V4(address)) => placement.v4.replace(address).is_none(),
+            Ok(IpAddr::V6(address)) => placement.v6.replace(address).is_none(),
+            Err(_) => false,
+        });
+        let expected =
+            "expected an address, or one of each family with a comma between them, as in 192.0.2.1,2001:db8::1";
+        if !is_valid {
+            return Err(Error::Environment { variable: LISTEN, value, expected });
+        }
+    }
+    if let Some(value) = device {
+        let name = value.to_str().filter(|name| name.len() <= 15 && name.bytes().all(|byte| byte.is_ascii_graphic()));
+        let expected = "expected the name of an interface, as in eth0";
+        let name = name.map(str::to_owned);
+        placement.device = Some(name.ok_or(Error::Environment { variable: BIND_DEVICE, value, expected })?);
+    }
+    Ok(placement)
+}
+
+fn netns(value: OsString) -> Result<String, Error> {
+    let is_name = |name: &&str| !name.contains('/') && *name != "." && *name != "..";
+    let expected = "expected a name that `ip netns` lists, or the number of a process";
+    let name = value.to_str().filter(is_name).map(str::to_owned);
+    name.ok_or(Error::Environment { variable: NETNS, value, expected })
 }
 
 /// Without any of the variables.
@@ -145,12 +210,14 @@ impl Default for Environment {
             hardening: Hardening::default(),
             log_format: Format::Auto,
             run_dir: None,
+            peers_dir: None,
+            placement: Placement::default(),
+            netns: None,
             notify_socket: None,
             watchdog: None,
             upgrade: false,
             hook: None,
             runs_hook: false,
-            socket_is_kept: false,
             handover: false,
         }
     }
@@ -324,6 +391,33 @@ mod tests {
         for nonsense in ["no-", "seccomp", "off,no-seccomp", "no-seccomp,", "no-seccomp no-memory"] {
             assert!(hardening(nonsense).is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn options_are_handed_down_as_they_were_read() {
+        let variables = [
+            ("RVPN_PEERS_DIR", "/etc/rvpn/wg0.d"),
+            ("RVPN_LISTEN", "192.0.2.1,2001:db8::1"),
+            ("RVPN_BIND_DEVICE", "eth0"),
+            ("RVPN_NETNS", "uplink"),
+        ];
+        let environment = read(&variables).expect("valid");
+        let expected = variables.map(|(name, value)| (name, OsString::from(value)));
+        assert_eq!(environment.handed_down(), expected);
+        assert_eq!(read(&[]).expect("valid").handed_down(), []);
+        assert!(read(&[("RVPN_PEERS_DIR", "here")]).expect("valid").peers_dir.is_some_and(|path| path.is_absolute()));
+    }
+
+    #[test]
+    fn sockets_are_placed_where_there_can_be_some() {
+        let both = read(&[("RVPN_LISTEN", "2001:db8::1, 192.0.2.1")]).expect("valid").placement;
+        assert!(both.v4.is_some() && both.v6.is_some());
+        for listen in ["", "x", "192.0.2.1,192.0.2.2", "192.0.2.1:51820", "[::1]", "192.0.2.1,"] {
+            let refusal = read(&[("RVPN_LISTEN", listen)]);
+            assert!(listen.is_empty() || refusal.is_err_and(|error| error.contains("expected an address")), "{listen}");
+        }
+        assert!(read(&[("RVPN_BIND_DEVICE", "sixteen-letters-")]).is_err());
+        assert!(read(&[("RVPN_NETNS", "../ns")]).is_err_and(|error| error.contains("`ip netns`")));
     }
 
     #[test]

@@ -42,6 +42,14 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// The directory with the files of peers cannot be followed.
+    #[error("{}: cannot follow the peers in it: {}", path.display(), reason(source))]
+    PeersDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
     /// The TUN device cannot be opened, or is none.
     #[error(transparent)]
     Tun(#[from] TunError),

@@ -6,7 +6,8 @@
 //!             |----> socket              the file under /var/run/wireguard
 //!             |----> supervisor          what the service manager is told
 //!             |----> server -> worker -> apply    what `wg` asks for
-//!             |          `---> asks               what only this program can be asked
+//!             |          |---> asks               what only this program can be asked
+//!             |          `---- peers_directory    what the files of peers say
 //!             |----> hook            a program for each event, started by a process apart
 //!             `----> upgrade         another process goes on with all of it
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
@@ -23,10 +24,12 @@ pub mod apply;
 pub mod asks;
 pub mod background;
 pub mod calendar;
+pub mod capture;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod daemon;
+pub mod doctor;
 pub mod endpoint;
 pub mod environment;
 pub mod error;
@@ -38,7 +41,9 @@ pub mod host;
 pub mod interface;
 pub mod key_text;
 pub mod log;
+pub mod names;
 pub mod outcome;
+pub mod peers_directory;
 pub mod quick;
 pub mod server;
 pub mod socket;

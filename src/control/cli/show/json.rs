@@ -43,10 +43,14 @@ struct Interface {
 struct Peer {
     public_key: String,
     name: Option<String>,
+    from_file: bool,
+    rate_up: Option<u64>,
+    rate_down: Option<u64>,
     has_preshared_key: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     preshared_key: Option<Secret>,
     endpoint: Option<String>,
+    endpoints: Vec<String>,
     allowed_ips: Vec<String>,
     latest_handshake: Option<String>,
     rx_bytes: u64,
@@ -98,9 +102,13 @@ fn peer(status: &PeerStatus, shows_keys: bool) -> Peer {
     Peer {
         public_key: key_text::encode(&status.public_key.0).to_string(),
         name: status.name.as_ref().map(ToString::to_string),
+        from_file: status.is_from_file,
+        rate_up: Some(status.rate_up).filter(|&rate| rate != 0),
+        rate_down: Some(status.rate_down).filter(|&rate| rate != 0),
         has_preshared_key: status.preshared_key.is_some(),
         preshared_key: secret(status.preshared_key.as_ref(), shows_keys),
         endpoint: status.endpoint.map(|endpoint: SocketAddr| endpoint_text(endpoint)),
+        endpoints: status.endpoints.iter().map(ToString::to_string).collect(),
         allowed_ips: status.allowed_ips.iter().map(network).collect(),
         latest_handshake: status.last_handshake.map(rfc_3339),
         rx_bytes: status.rx_bytes,
@@ -125,6 +133,8 @@ mod tests {
     fn document(shows_keys: bool) -> Value {
         let peer = PeerStatus {
             name: PeerName::new("alice"),
+            is_from_file: true,
+            rate_down: 7,
             preshared_key: Some(SecretKey::new(&[2; 32])),
             endpoint: "192.0.2.1:51820".parse().ok(),
             last_handshake: Some(Duration::from_secs(1)),
@@ -160,14 +170,14 @@ mod tests {
             interface["peers"],
             json!([
                 {
-                    "public_key": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "name": "alice", "has_preshared_key": true,
-                    "endpoint": "192.0.2.1:51820", "allowed_ips": ["10.0.0.0/24", "::/0"],
+                    "public_key": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "name": "alice", "from_file": true, "rate_up": null, "rate_down": 7, "has_preshared_key": true,
+                    "endpoint": "192.0.2.1:51820", "endpoints": [], "allowed_ips": ["10.0.0.0/24", "::/0"],
                     "latest_handshake": "1970-01-01T00:00:01Z", "rx_bytes": u64::MAX, "tx_bytes": 0,
                     "persistent_keepalive": 25
                 },
                 {
-                    "public_key": "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=", "name": null, "has_preshared_key": false,
-                    "endpoint": null, "allowed_ips": [], "latest_handshake": null, "rx_bytes": 0, "tx_bytes": 0,
+                    "public_key": "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=", "name": null, "from_file": false, "rate_up": null, "rate_down": null, "has_preshared_key": false,
+                    "endpoint": null, "endpoints": [], "allowed_ips": [], "latest_handshake": null, "rx_bytes": 0, "tx_bytes": 0,
                     "persistent_keepalive": null
                 }
             ])
