@@ -56,7 +56,7 @@ fn start() -> Result<Never, Box<dyn std::error::Error>> {
     };
     let (port, peer) = (port.parse()?, peer.parse::<SocketAddr>()?);
     let tun = Arc::new(tun::LinuxTun::open(name, tun::TunOptions::default())?);
-    let platform = linux::platform(tun, Trains::of_this_kernel(), Placement::default())?;
+    let (platform, _) = linux::platform(tun, Trains::of_this_kernel(), Placement::default())?;
     let udp = platform.network.bind(port, 0)?;
     println!("ready");
     let mut outbound = Outbound::new(peer, seals);

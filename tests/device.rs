@@ -16,6 +16,8 @@ mod changes;
 mod events;
 #[path = "device/faults.rs"]
 mod faults;
+#[path = "device/handover.rs"]
+mod handover;
 #[path = "device/hostile.rs"]
 mod hostile;
 #[path = "device/traffic.rs"]

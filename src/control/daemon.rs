@@ -6,6 +6,7 @@
 //! ```text
 //!   run --- foreground ------------------> run_device -> End -> clean up
 //!      `--- background::start => second process: run_device
+//!   run_taken <= a process that hands over to this one (`upgrade`)
 //! ```
 //!
 //! Not here: the command line (`cli`), the device (`host`).
@@ -14,12 +15,16 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
+use tokio::time;
 
 use super::asks::Asks;
 use super::background::{self, Parent};
@@ -32,6 +37,9 @@ use super::peers_directory::{self, PeersDirectory};
 use super::server;
 use super::socket::{self, SocketFile, SocketWatch};
 use super::supervisor::Supervisor;
+use super::upgrade::giving::Giver;
+use super::upgrade::offer::Start;
+use super::upgrade::taking::Taking;
 use super::worker::Worker;
 use crate::aead;
 
@@ -136,23 +144,90 @@ pub fn run_device(
     if let Some(peers) = &mut peers {
         peers.load(&*device);
     }
-    let server = ConfigurationThread::start(listener, &file, &device, peers, Arc::clone(&supervisor), &ends);
-    let ended = server.map(|server| {
-        tracing::debug!("{interface}: device started");
-        on_ready();
-        supervisor.ready();
-        (server, ended.recv().expect("this function holds a sender"))
-    });
-    supervisor.stopping();
-    file.remove();
-    let end = ended.map(|(server, end)| {
-        server.stop();
-        end
-    });
-    device.stop();
-    tracing::debug!("{interface}: left: {}", device.objects());
+    // Options are told to a process after this one as variables: it is started elsewhere, and otherwise.
+    let variables = options.environment.handed_down().into_iter().map(|(name, value)| (name.into(), value)).collect();
+    let told = Start { arguments: Vec::new(), variables };
+    let start = Start::of_this_process().amended(told);
+    let server = ConfigurationThread::start(listener, &file, &device, peers, Arc::clone(&supervisor), start, &ends);
+    let server = server.inspect_err(|_| {
+        file.remove();
+        device.stop();
+    })?;
+    tracing::debug!("{interface}: device started");
+    on_ready();
+    supervisor.ready();
+    Live { interface, device, server, file, supervisor, ends, ended }.run()
+}
+
+/// Goes on with a device where another process stops; `on_ready` is called when it is this one's, with the length of the
+/// pause.
+///
+/// # Errors
+/// Why the other one goes on, or, after `on_ready`, as [`run_device`].
+pub fn run_taken(
+    mut taking: Taking,
+    options: &Options,
+    host: &dyn Host,
+    on_ready: impl FnOnce(Duration),
+) -> Result<(), Error> {
+    let interface = &options.interface;
+    let failed = |source| Error::Upgrade { interface: interface.to_string(), source };
+    aead::select(options.environment.aead)?;
+    let (ends, ended) = Ends::new();
+    // The other one's: it stays where it is, whatever becomes of this process until it is the daemon.
+    let file = SocketFile::find(&options.environment.socket_directory(), interface)?;
+    let mut peers = options.environment.peers_dir.as_deref().map(PeersDirectory::open).transpose()?;
+    let (supervisor, start) = (Arc::new(taking.supervisor()), taking.start());
+    let listener = taking.listener().map_err(failed)?;
+    let (device, pause) = taking.take(interface, host, &ends).map_err(failed)?;
+    if let Some(peers) = &mut peers {
+        peers.take_over(&*device);
+    }
+    let server = ConfigurationThread::start(listener, &file, &device, peers, Arc::clone(&supervisor), start, &ends)?;
+    taking.running().map_err(failed)?;
+    tracing::debug!("{interface}: this process goes on, after {} us in which packets waited", pause.as_micros());
+    on_ready(pause);
+    Live { interface, device, server, file, supervisor, ends, ended }.run()
+}
+
+/// A device that runs and can be configured.
+struct Live<'a> {
+    interface: &'a InterfaceName,
+    device: Arc<dyn Device>,
+    server: ConfigurationThread,
+    file: SocketFile,
+    supervisor: Arc<Supervisor>,
+    /// Keeps `ended` open.
+    ends: Ends,
+    ended: Receiver<End>,
+}
+
+impl Live<'_> {
+    /// Waits for an end, and ends.
+    fn run(self) -> Result<(), Error> {
+        let Self { interface, device, server, file, supervisor, ends, ended } = self;
+        let end = ended.recv().expect("this function holds a sender");
+        drop(ends);
+        if let End::Replaced { pid } = end {
+            // Interface and socket are another process's.
+            supervisor.replaced(pid);
+            server.stop(Stop::Gently);
+        } else {
+            supervisor.stopping();
+            file.remove();
+            server.stop(Stop::AtOnce);
+        }
+        device.stop();
+        tracing::debug!("{interface}: left: {}", device.objects());
+        told(interface, end)
+    }
+}
+
+/// Logs or returns what an end means.
+fn told(interface: &InterfaceName, end: End) -> Result<(), Error> {
     let interface = interface.to_string();
-    match end? {
+    match end {
+        End::Replaced { pid } => tracing::debug!("{interface}: process {pid} goes on with it"),
         End::Signal(name) => tracing::debug!("{interface}: {name}, shutting down"),
         End::SocketRemoved => tracing::debug!("{interface}: the socket was removed, shutting down"),
         End::TunGone => tracing::debug!("{interface}: the interface is gone, shutting down"),
@@ -165,7 +240,7 @@ pub fn run_device(
 /// The thread `rvpn-uapi`: the configuration server, the watch on its socket, the signals, and signs of life.
 struct ConfigurationThread {
     thread: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<Stop>,
 }
 
 impl ConfigurationThread {
@@ -176,6 +251,7 @@ impl ConfigurationThread {
         device: &Arc<dyn Device>,
         peers: Option<PeersDirectory>,
         supervisor: Arc<Supervisor>,
+        how: Start,
         ends: &Ends,
     ) -> Result<Self, Error> {
         let start = |source| Error::Start { action: "start the configuration server", source };
@@ -183,6 +259,7 @@ impl ConfigurationThread {
         let context = runtime.enter();
         let signals = Signals::new().map_err(start)?;
         let watch = file.watch()?;
+        let giver = Giver::new(listener.try_clone().map_err(start)?.into(), Arc::clone(&supervisor), how, ends.clone());
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
         drop(context);
@@ -190,19 +267,31 @@ impl ConfigurationThread {
         // The thread that touches the device has them; this one and the next need none.
         device.release_privileges().map_err(start)?;
         let (stop, stopped) = oneshot::channel();
-        let asks = Asks { worker, device: Arc::clone(device) };
+        let asks = Asks { worker, device: Arc::clone(device), giver: Some(Arc::new(giver)) };
         let all = All { listener, asks, signals, watch, peers, supervisor, ends: ends.clone() };
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }
 
     /// Closes all connections and ends the thread.
-    fn stop(self) {
+    fn stop(self, how: Stop) {
         // It may have panicked; then it has ended.
-        let _ = self.stop.send(());
+        let _ = self.stop.send(how);
         let _ = self.thread.join();
     }
 }
+
+/// How connections end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// With the device.
+    AtOnce,
+    /// Those that have asked get an answer.
+    Gently,
+}
+
+/// How long an answer may take when another process has the device already.
+const GRACE: Duration = Duration::from_millis(100);
 
 struct All {
     listener: tokio::net::UnixListener,
@@ -216,19 +305,23 @@ struct All {
 
 impl All {
     /// Serves until stopped; reports the first end on the way.
-    fn run(mut self, runtime: &Runtime, stopped: oneshot::Receiver<()>) {
+    fn run(mut self, runtime: &Runtime, stopped: oneshot::Receiver<Stop>) {
         let reload = Notify::new();
         runtime.block_on(async {
-            let end = async {
+            let mut end = pin!(async {
                 tokio::select! {
                     error = server::serve(&self.listener, &self.asks) => End::AcceptFailed(error),
                     result = self.watch.removed() => result.map_or_else(End::AcceptFailed, |()| End::SocketRemoved),
                     name = self.signals.end(&self.asks, &reload) => End::Signal(name),
                 }
-            };
+            });
             tokio::select! {
-                end = end => self.ends.report(end),
-                _ = stopped => {}
+                end = &mut end => self.ends.report(end),
+                how = stopped => {
+                    if how == Ok(Stop::Gently) {
+                        let _ = time::timeout(GRACE, end).await;
+                    }
+                }
                 never = peers_directory::follow(self.peers.as_mut(), &self.asks.worker, &reload) => match never {},
                 never = self.supervisor.watch(&*self.asks.device) => match never {},
             }
@@ -236,13 +329,14 @@ impl All {
     }
 }
 
-/// The signals that mean something. SIGUSR1 drops sessions and learnt endpoints, and has the device's objects logged.
-/// SIGHUP has the peers' directory read again.
+/// The signals that mean something. SIGUSR2 is what other programs upgrade by; here it says why not. SIGUSR1 drops sessions
+/// and learnt endpoints, and has the device's objects logged. SIGHUP has the peers' directory read again.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
     user1: Signal,
+    user2: Signal,
 }
 
 impl Signals {
@@ -252,6 +346,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -262,6 +357,7 @@ impl Signals {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.hangup.recv() => reload.notify_one(),
+                _ = self.user2.recv() => tracing::error!("SIGUSR2: {NO_UPGRADE_BY_SIGNAL}"),
                 _ = self.user1.recv() => {
                     tracing::debug!("holds: {}", asks.device.objects());
                     match asks.worker.forget(None).await {
@@ -273,6 +369,9 @@ impl Signals {
         }
     }
 }
+
+const NO_UPGRADE_BY_SIGNAL: &str =
+    "this process can start no other, so that nobody who breaks in can; `rvpn upgrade` hands over";
 
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,10 @@
 //!             |----> background          start again detached, wait until that is ready
 //!             |----> socket              the file under /var/run/wireguard
 //!             |----> supervisor          what the service manager is told
-//!             `----> server -> worker -> apply    what `wg` asks for
-//!                        |---> asks               what only this program can be asked
-//!                        `---- peers_directory    what the files of peers say
+//!             |----> server -> worker -> apply    what `wg` asks for
+//!             |          |---> asks               what only this program can be asked
+//!             |          `---- peers_directory    what the files of peers say
+//!             `----> upgrade         another process goes on with all of it
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
 //!                    `-----> config, endpoint    its files, and names of hosts in them
 //!   cli -> up, down, ... -> quick               `wg-quick` built in: a plan, and steps that are undone
@@ -28,6 +29,7 @@ pub mod daemon;
 pub mod endpoint;
 pub mod environment;
 pub mod error;
+pub mod files;
 pub mod host;
 pub mod interface;
 pub mod key_text;
@@ -38,4 +40,5 @@ pub mod quick;
 pub mod server;
 pub mod socket;
 pub mod supervisor;
+pub mod upgrade;
 pub mod worker;

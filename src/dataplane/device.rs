@@ -26,12 +26,12 @@ use super::packet::Pool;
 use super::peer::{Peer, PeerState, StagedPacket};
 use super::queue::WorkQueue;
 use super::receive::Inbound;
+use super::reports::Reports;
 use super::routes::Routes;
 use super::send::Outbound;
 use super::stats::{Drop, Stats};
 use super::sync::{Mutex, MutexGuard, RwLock, read, write};
 use super::tally::Keypairs;
-use super::unreachable::Unreachable;
 use super::workers::{Context, Job, Recycler};
 use crate::proto::handshake::{HandshakeError, StaticSecrets};
 use crate::proto::index::{Index, IndexTable};
@@ -64,7 +64,7 @@ pub struct Device {
     pub(super) handshakes: HandshakeQueue,
     pub(super) deadlines: Deadlines,
     pub(super) stats: Stats,
-    pub(super) unreachable: Unreachable,
+    pub(super) reports: Reports,
     pub(super) events: Events,
 }
 
@@ -100,7 +100,7 @@ impl Device {
             handshakes: HandshakeQueue::new(),
             deadlines: Deadlines::new(),
             stats: Stats::default(),
-            unreachable: Unreachable::new(),
+            reports: Reports::new(),
             events: Events::default(),
         })
     }

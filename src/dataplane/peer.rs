@@ -12,6 +12,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::path_mtu::Path;
 use super::queue::OrderedQueue;
 use super::rate::Limits;
 use super::receive::Inbound;
@@ -53,6 +54,7 @@ pub(super) struct PeerState {
     pub(super) limits: Option<Box<Limits>>,
     /// The endpoint that was configured; the core's is where the peer was last heard from.
     pub(super) configured: Option<SocketAddr>,
+    pub(super) path: Path,
 }
 
 impl Peer {
@@ -71,6 +73,7 @@ impl Peer {
             is_from_file: false,
             limits: None,
             configured: None,
+            path: Path::default(),
         };
         Self {
             id,
@@ -147,6 +150,11 @@ impl Staged {
     pub(super) fn take(&mut self) -> Vec<StagedPacket> {
         self.bytes = 0;
         std::mem::take(&mut self.packets).into()
+    }
+
+    /// Returns those that wait, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &StagedPacket> {
+        self.packets.iter()
     }
 
     /// Returns how many wait.

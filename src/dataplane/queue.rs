@@ -176,6 +176,12 @@ impl<J> WorkQueue<J> {
         lock(&self.shared).jobs.pop_front()
     }
 
+    /// Tells whether no job waits and all of `workers` do: nothing is being done.
+    pub(super) fn is_idle(&self, workers: usize) -> bool {
+        let shared = lock(&self.shared);
+        shared.jobs.is_empty() && shared.idle == workers
+    }
+
     /// Ends all present and future waits.
     pub(super) fn stop(&self) {
         lock(&self.shared).stopped = true;

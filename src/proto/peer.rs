@@ -18,6 +18,8 @@
 //!
 //! Source: whitepaper section 6; kernel `timers.c`, `noise.c`, `send.c`, `receive.c`.
 
+mod endpoint;
+mod handover;
 mod handshakes;
 mod output;
 mod presence;
@@ -32,6 +34,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
+pub use self::handover::{CarriedPeer, SKIPPED_COUNTERS};
 use self::handshakes::Handshake;
 pub use self::handshakes::{Epoch, InitiationPlan, Refusal};
 pub use self::output::Output;
@@ -197,32 +200,6 @@ impl Peer {
         }
     }
 
-    /// Sets the endpoint by configuration: the cached source is forgotten. The first endpoint of an up peer asks for
-    /// what could not be sent without one.
-    pub fn set_endpoint(&mut self, remote: SocketAddr) {
-        let had_none = self.endpoint.replace(Endpoint::configured(remote)).is_none();
-        if had_none {
-            self.resume_sending();
-        }
-    }
-
-    /// Forgets where the peer was heard from; nothing is asked for.
-    pub fn replace_endpoint(&mut self, remote: Option<SocketAddr>) {
-        self.endpoint = remote.map(Endpoint::configured);
-    }
-
-    /// Returns the endpoint.
-    pub fn endpoint(&self) -> Option<Endpoint> {
-        self.endpoint
-    }
-
-    /// Forgets the cached source address (it stopped working, fwmark or listen port changed, the route moved).
-    pub fn clear_source(&mut self) {
-        if let Some(endpoint) = &mut self.endpoint {
-            endpoint.source = None;
-        }
-    }
-
     /// Our private key changed: new secret, handshake cleared, last-sent-handshake reset, sending on `current` and
     /// `next` invalid. Both ends can start a handshake at once. An identity where there was none asks for what could
     /// not be sent without one.
@@ -235,6 +212,11 @@ impl Peer {
         if had_none {
             self.resume_sending();
         }
+    }
+
+    /// Tells whether the interface is up.
+    pub fn is_up(&self) -> bool {
+        self.is_up
     }
 
     /// The interface went up: timers may run; flush; one keepalive if persistent keepalive is on.

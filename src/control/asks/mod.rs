@@ -8,6 +8,7 @@
 
 mod forget;
 mod objects;
+mod upgrade;
 mod version;
 
 use std::io;
@@ -20,6 +21,7 @@ use tokio::net::UnixStream;
 use tokio::time;
 
 use super::host::Device;
+use super::upgrade::giving::Giver;
 use super::worker::Worker;
 
 /// What answers have at hand.
@@ -29,6 +31,8 @@ pub struct Asks {
     pub worker: Worker,
     /// The device itself, for what needs no turn.
     pub device: Arc<dyn Device>,
+    /// Gives the device to another process; `None` where there is none to give it to.
+    pub giver: Option<Arc<Giver>>,
 }
 
 impl Asks {
@@ -40,6 +44,7 @@ impl Asks {
         match ask.word.as_str() {
             "forget" => forget::answer(self, &ask, &mut stream).await,
             "objects" => objects::answer(self, &mut stream).await,
+            "upgrade" => upgrade::answer(self, &ask, stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");

@@ -5,23 +5,28 @@
 //!
 //! Not here: what is done on each event (see `dataplane::configure`).
 
+mod taken;
+
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rvpn_uapi::{DeviceStatus, Errno, PublicKey, Set};
 
-use super::{Device, Host};
+use super::{Device, Holding, Host, Taken};
 use crate::control::apply;
 use crate::control::environment::{self, Environment, Offload};
 use crate::control::error::Error;
 use crate::control::interface::InterfaceName;
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
+use crate::control::upgrade::offer;
 use crate::dataplane::configure::Change;
 use crate::dataplane::device::Device as Tunnel;
+use crate::dataplane::handover::Holder;
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
@@ -31,6 +36,7 @@ use crate::platform::linux::placement::{Placement, enter_namespace};
 use crate::platform::linux::route_monitor::RouteMonitor;
 use crate::platform::linux::stop::Stop;
 use crate::platform::linux::tun::{LinuxTun, TunOptions};
+use crate::platform::linux::udp::LinuxNetwork;
 use crate::platform::linux::udp_offload::Trains;
 
 /// Linux.
@@ -85,17 +91,45 @@ impl Host for Linux {
             let action = "enter the network namespace of the sockets";
             enter_namespace(netns).map_err(|source| Error::Start { action, source })?;
         }
-        let running =
-            Running::start(tun, self, ends).map_err(|source| Error::Start { action: "start the device", source })?;
-        tracing::debug!("{interface}: {} threads carry packets", self.workers);
-        tracing::debug!("{interface}: hardening {}", running.confined);
-        Ok(Arc::new(running))
+        let start = |source| Error::Start { action: "start the device", source };
+        let prepared = Prepared::new(tun, self, ends, Tunnel::start).map_err(start)?;
+        prepared.tell(interface, self);
+        Ok(Arc::new(prepared.run(ends).map_err(start)?))
     }
+
+    fn take(
+        &self,
+        interface: &InterfaceName,
+        tun: OwnedFd,
+        sockets: [Option<OwnedFd>; 2],
+        ends: &Ends,
+    ) -> Result<Box<dyn Taken>, Error> {
+        let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
+        let start = |source| Error::Start { action: "prepare the device", source };
+        let prepared = Prepared::new(tun, self, ends, Tunnel::start_held).map_err(start)?;
+        prepared.network.give(sockets);
+        prepared.tell(interface, self);
+        Ok(Box::new(taken::TakenOver::new(prepared, ends.clone())))
+    }
+}
+
+/// A device with its threads, and nobody yet who follows its interface.
+struct Prepared {
+    tunnel: Arc<Tunnel>,
+    tun: Arc<LinuxTun>,
+    network: Arc<LinuxNetwork>,
+    link: LinkMonitor,
+    threads: Threads,
+    parts: Parts,
+    confined: Confined,
 }
 
 /// A device and everything that runs for it.
 struct Running {
     tunnel: Arc<Tunnel>,
+    tun: Arc<LinuxTun>,
+    network: Arc<LinuxNetwork>,
+    holder: Holder,
     parts: Mutex<Parts>,
     confined: Confined,
 }
@@ -108,11 +142,19 @@ struct Parts {
     monitors: Vec<JoinHandle<()>>,
 }
 
-impl Running {
-    fn start(tun: Arc<LinuxTun>, options: &Linux, ends: &Ends) -> io::Result<Self> {
+impl Prepared {
+    /// Opens what a device needs beside its TUN, gives up the rest, and starts the threads, by `start`.
+    fn new(
+        tun: Arc<LinuxTun>,
+        options: &Linux,
+        ends: &Ends,
+        start: impl FnOnce(&Arc<Tunnel>, Workers, Box<dyn Fn(workers::End) + Send + Sync>) -> io::Result<Threads> + Send,
+    ) -> io::Result<Self> {
         let link = LinkMonitor::new(Arc::clone(&tun))?;
         let routes = RouteMonitor::new()?;
-        let tunnel = Tunnel::new(linux::platform(tun, options.trains(), options.placement.clone())?);
+        let placement = options.placement.clone();
+        let (platform, network) = linux::platform(Arc::clone(&tun), options.trains(), placement)?;
+        let tunnel = Tunnel::new(platform);
 
         let confined = options.hardening.confine_process(&Needs {
             socket_directory: &options.socket_directory,
@@ -120,37 +162,48 @@ impl Running {
         });
 
         let mut parts = Parts { stops: vec![link.stopper(), routes.stopper()], ..Parts::default() };
-        let (threads, monitor) = confined.confined(|| start_unprivileged(&tunnel, routes, options.workers, ends))??;
-        parts.threads = Some(threads);
+        let workers = Workers { count: options.workers, share: Share::WhenItPays };
+        let (threads, monitor) = confined.confined(|| {
+            let reporter = ends.clone();
+            let threads = start(&tunnel, workers, Box::new(move |end| report(&reporter, end)))?;
+            Ok::<_, io::Error>((threads, follow_routes(&tunnel, routes, ends)?))
+        })??;
         parts.monitors.push(monitor);
-        let (device, reporter) = (Arc::clone(&tunnel), ends.clone());
-        parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
-        Ok(Self { tunnel, parts: Mutex::new(parts), confined })
+        Ok(Self { tunnel, tun, network, link, threads, parts, confined })
+    }
+
+    fn tell(&self, interface: &InterfaceName, options: &Linux) {
+        tracing::debug!("{interface}: {} threads carry packets", options.workers);
+        tracing::debug!("{interface}: hardening {}", self.confined);
+    }
+
+    /// Follows the interface from now on.
+    fn run(mut self, ends: &Ends) -> io::Result<Running> {
+        let (device, reporter, link) = (Arc::clone(&self.tunnel), ends.clone(), self.link);
+        self.parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
+        let holder = self.threads.holder();
+        self.parts.threads = Some(self.threads);
+        let Self { tunnel, tun, network, parts, confined, .. } = self;
+        Ok(Running { tunnel, tun, network, holder, parts: Mutex::new(parts), confined })
     }
 }
 
-/// Starts the threads that need no privileges: those that carry packets, and the one that watches routes for them.
-fn start_unprivileged(
-    tunnel: &Arc<Tunnel>,
-    routes: RouteMonitor,
-    workers: usize,
-    ends: &Ends,
-) -> io::Result<(Threads, JoinHandle<()>)> {
-    let reporter = ends.clone();
-    let threads = tunnel.start(Workers { count: workers, share: Share::WhenItPays }, move |end| {
-        reporter.report(match end {
-            workers::End::TunGone => End::TunGone,
-            workers::End::ThreadFailed(name) => End::ThreadFailed(name),
-        });
-    })?;
+fn report(ends: &Ends, end: workers::End) {
+    ends.report(match end {
+        workers::End::TunGone => End::TunGone,
+        workers::End::ThreadFailed(name) => End::ThreadFailed(name),
+    });
+}
+
+/// Starts the thread that watches routes for the device.
+fn follow_routes(tunnel: &Arc<Tunnel>, routes: RouteMonitor, ends: &Ends) -> io::Result<JoinHandle<()>> {
     let (device, reporter) = (Arc::clone(tunnel), ends.clone());
-    let monitor = ends.spawn("rvpn-routes", move || {
+    ends.spawn("rvpn-routes", move || {
         if let Err(error) = routes.run(|| device.routes_changed()) {
             tracing::error!("Watching routes failed: {error}");
             reporter.report(End::ThreadFailed("rvpn-routes".to_owned()));
         }
-    })?;
-    Ok((threads, monitor))
+    })
 }
 
 /// Lets the device follow its interface until that is gone or the monitor is stopped.
@@ -218,6 +271,24 @@ impl Device for Running {
     fn beat(&self) -> Vec<String> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         parts.threads.as_ref().map(Threads::beat).unwrap_or_default()
+    }
+
+    fn files(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
+        let mut files = vec![(offer::TUN, self.tun.as_fd().try_clone_to_owned()?)];
+        let status = self.tunnel.snapshot();
+        if let Some([v4, v6]) = self.network.sockets(status.listen_port)?.filter(|_| status.offloads.is_some()) {
+            files.extend(v4.map(|v4| (offer::UDP_V4, v4)));
+            files.extend(v6.map(|v6| (offer::UDP_V6, v6)));
+        }
+        Ok(files)
+    }
+
+    fn changes(&self) -> u64 {
+        self.tunnel.changes()
+    }
+
+    fn hold(&self, patience: Duration) -> Option<Box<dyn Holding + '_>> {
+        self.holder.hold(patience).map(|held| Box::new(held) as _)
     }
 
     fn stop(&self) {

@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
@@ -39,7 +39,14 @@ pub struct LinuxNetwork {
     trains: Trains,
     placement: Placement,
     routes: Arc<Mutex<Netlink>>,
+    /// Sockets of another process, to be given out at the first bind.
+    given: Mutex<Option<Given>>,
+    /// Those that were bound and may still be in use.
+    bound: Mutex<Vec<Weak<LinuxUdp>>>,
 }
+
+/// Sockets that another process has bound: IPv4 and IPv6, as far as there are any.
+type Given = [Option<OwnedFd>; 2];
 
 impl LinuxNetwork {
     /// Makes sockets at `placement` that wake `poller` and hand such `trains` to the kernel; with any, it also merges what
@@ -48,7 +55,9 @@ impl LinuxNetwork {
     /// # Errors
     /// The OS's, if there is no netlink.
     pub fn new(poller: Arc<LinuxPoller>, trains: Trains, placement: Placement) -> io::Result<Self> {
-        Ok(Self { poller, trains, placement, routes: Arc::new(Mutex::new(Netlink::open(0)?)) })
+        let (given, bound) = (Mutex::new(None), Mutex::new(Vec::new()));
+        let routes = Arc::new(Mutex::new(Netlink::open(0)?));
+        Ok(Self { poller, trains, placement, routes, given, bound })
     }
 
     /// Tries whether sockets can be where they shall be.
@@ -61,19 +70,54 @@ impl LinuxNetwork {
         }
         Ok(())
     }
+
+    /// Takes over sockets that another process has bound and configured: the next bind to their port returns them.
+    pub fn give(&self, sockets: [Option<OwnedFd>; 2]) {
+        *lock(&self.given) = Some(sockets);
+    }
+
+    /// Returns duplicates of the sockets bound to `port`, for another process.
+    ///
+    /// # Errors
+    /// The OS's, if there are too many open files.
+    pub fn sockets(&self, port: u16) -> io::Result<Option<[Option<OwnedFd>; 2]>> {
+        let bound = lock(&self.bound).iter().filter_map(Weak::upgrade).find(|udp| udp.port == port);
+        let duplicate = |socket: &Option<OwnedFd>| socket.as_ref().map(OwnedFd::try_clone).transpose();
+        let duplicates = |udp: Arc<LinuxUdp>| Ok([duplicate(&udp.v4)?, duplicate(&udp.v6)?]);
+        bound.map(duplicates).transpose()
+    }
+
+    /// Binds sockets, or takes those of another process that are bound to `port` already.
+    fn bind_or_take(&self, port: u16, mark: u32) -> io::Result<LinuxUdp> {
+        if let Some([v4, v6]) = lock(&self.given).take()
+            && let Some(socket) = v4.as_ref().or(v6.as_ref())
+            && SocketAddr::try_from(rustix::net::getsockname(socket)?)?.port() == port
+        {
+            return LinuxUdp::take(v4, v6, port, mark, self.trains, &self.routes);
+        }
+        LinuxUdp::bind(port, mark, self.trains, &self.placement, &self.routes)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Network for LinuxNetwork {
     /// Must be called from a thread in the namespace the sockets shall be in.
     fn bind(&self, port: u16, mark: u32) -> io::Result<Arc<dyn Udp>> {
-        let udp = LinuxUdp::bind(port, mark, self.trains, &self.placement, &self.routes)?;
+        let udp = self.bind_or_take(port, mark)?;
         if let Some(v4) = &udp.v4 {
             self.poller.add_socket(v4.as_fd(), false)?;
         }
         if let Some(v6) = &udp.v6 {
             self.poller.add_socket(v6.as_fd(), true)?;
         }
-        Ok(Arc::new(udp))
+        let udp = Arc::new(udp);
+        let mut bound = lock(&self.bound);
+        bound.retain(|udp| udp.strong_count() > 0);
+        bound.push(Arc::downgrade(&udp));
+        Ok(udp)
     }
 
     fn route_interface(&self, remote: SocketAddr, mark: u32) -> Option<u32> {
@@ -142,10 +186,25 @@ impl LinuxUdp {
         } else {
             None
         };
+        Self::take(v4, v6, port, mark, trains, routes)
+    }
+
+    /// Takes sockets that are bound to `port` and marked, and settles what they merge and cut.
+    fn take(
+        v4: Option<OwnedFd>,
+        v6: Option<OwnedFd>,
+        port: u16,
+        mark: u32,
+        trains: Trains,
+        routes: &Arc<Mutex<Netlink>>,
+    ) -> io::Result<Self> {
         let mut segments = trains != Trains::None;
         let mut merges = segments;
-        if segments {
-            for socket in [&v4, &v6].into_iter().flatten() {
+        for socket in [&v4, &v6].into_iter().flatten() {
+            if trains == Trains::None {
+                // The process that had it before may have asked for it. What cannot merge does not.
+                let _ = sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 0);
+            } else {
                 // Without it trains arrive as single datagrams.
                 merges &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
                 segments &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();

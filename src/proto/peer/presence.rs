@@ -15,6 +15,7 @@
 //!
 //! Not here: the timers of the protocol (see `timers`), who is told (see `dataplane::events`).
 
+use crate::proto::carried::{Carried, Malformed, Reader, Writer};
 use crate::proto::constants::REJECT_AFTER_TIME;
 use crate::proto::time::Instant;
 
@@ -56,6 +57,17 @@ impl Presence {
     /// The interface went down, or the peer is being removed.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
+    }
+
+    /// Appends it, for another process.
+    pub(super) fn write(&self, out: &mut Writer) {
+        self.heard.write(out);
+        self.check_at.write(out);
+    }
+
+    /// Reads what [`Presence::write`] wrote in another process.
+    pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { heard: Instant::read(input)?, check_at: Option::read(input)? })
     }
 
     /// Returns when to look after the peer.

@@ -4,6 +4,7 @@
 //! the peer's business.
 
 mod clock;
+mod handover;
 mod handshake;
 mod invariants;
 mod lifecycle;
