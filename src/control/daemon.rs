@@ -28,10 +28,13 @@ use tokio::time;
 
 use super::asks::Asks;
 use super::background::{self, Parent};
-use super::environment::{self, Environment};
+use super::environment::{self, Environment, HOOK, LISTEN_FDS};
 use super::error::Error;
+use super::event_log;
+use super::hook::{self, Hook};
 use super::host::{Device, Host};
 use super::interface::InterfaceName;
+use super::log;
 use super::outcome::{End, Ends};
 use super::peers_directory::{self, PeersDirectory};
 use super::server;
@@ -59,16 +62,24 @@ pub struct Options {
 /// # Errors
 /// Why the device did not start, or failed.
 pub fn run(options: &Options, host: &dyn Host) -> Result<(), Error> {
+    if let (true, Some(program)) = (options.environment.runs_hook, &options.environment.hook) {
+        return hook::run(program, &options.interface);
+    }
     aead::select(options.environment.aead)?;
     tracing::debug!("packets are sealed by {}", environment::aead_in_use());
     if options.environment.handover {
         return run_second(options, host);
     }
+    let hook = options.environment.hook.as_deref().map(hook::find).transpose()?;
     let (tun, listener, file) = open(options, host)?;
-    if options.foreground || options.environment.foreground {
+    // Who passes a listening socket supervises the process it was passed to.
+    if options.foreground || options.environment.foreground || options.environment.activated_fd.is_some() {
         return run_device(tun, listener, file, options, host, || {});
     }
     let mut command = background::command(&options.interface);
+    if let Some(hook) = hook {
+        command.env(HOOK, hook);
+    }
     command.envs(options.environment.handed_down());
     match background::start(command, &tun, &listener) {
         Ok(_) => Ok(()),
@@ -102,7 +113,7 @@ fn run_second(options: &Options, host: &dyn Host) -> Result<(), Error> {
 fn open(options: &Options, host: &dyn Host) -> Result<(OwnedFd, UnixListener, SocketFile), Error> {
     let Options { interface, environment, .. } = options;
     let directory = environment.socket_directory();
-    if environment.uapi_fd.is_none() {
+    if environment.uapi_fd.is_none() && environment.activated_fd.is_none() {
         // Before the interface is touched: "is running" says more than "device or resource busy".
         socket::refuse_if_running(&directory, interface)?;
     }
@@ -110,12 +121,21 @@ fn open(options: &Options, host: &dyn Host) -> Result<(OwnedFd, UnixListener, So
         Some(number) => background::inherited("WG_TUN_FD", number)?,
         None => host.open_tun(interface)?,
     };
-    let (listener, file) = match environment.uapi_fd {
-        Some(number) => {
+    let (listener, file) = match (environment.uapi_fd, environment.activated_fd) {
+        (Some(number), _) => {
             let listener = background::inherited("WG_UAPI_FD", number)?;
             (listener.into(), SocketFile::find(&directory, interface)?)
         }
-        None => socket::make(&directory, interface)?,
+        (None, Some(number)) => {
+            let listener = background::inherited(LISTEN_FDS, number)?;
+            if !socket::is_listening(&listener) {
+                let expected = "expected a UNIX stream socket that listens: ListenStream=/run/wireguard/INTERFACE.sock";
+                let value = number.to_string().into();
+                return Err(Error::Environment { variable: LISTEN_FDS, value, expected });
+            }
+            (listener.into(), SocketFile::find(&directory, interface)?.kept())
+        }
+        (None, None) => socket::make(&directory, interface)?,
     };
     Ok((tun, listener, file))
 }
@@ -138,6 +158,7 @@ pub fn run_device(
     let interface = &options.interface;
     let (ends, ended) = Ends::new();
     let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
+    let hook = hook::find_and_start(&options.environment, interface).inspect_err(|_| file.remove())?;
     let directory = options.environment.peers_dir.as_deref();
     let mut peers = directory.map(PeersDirectory::open).transpose().inspect_err(|_| file.remove())?;
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
@@ -148,7 +169,8 @@ pub fn run_device(
     let variables = options.environment.handed_down().into_iter().map(|(name, value)| (name.into(), value)).collect();
     let told = Start { arguments: Vec::new(), variables };
     let start = Start::of_this_process().amended(told);
-    let server = ConfigurationThread::start(listener, &file, &device, peers, Arc::clone(&supervisor), start, &ends);
+    let beside = Beside { hook, peers };
+    let server = ConfigurationThread::start(listener, &file, &device, beside, Arc::clone(&supervisor), start, &ends);
     let server = server.inspect_err(|_| {
         file.remove();
         device.stop();
@@ -179,11 +201,14 @@ pub fn run_taken(
     let mut peers = options.environment.peers_dir.as_deref().map(PeersDirectory::open).transpose()?;
     let (supervisor, start) = (Arc::new(taking.supervisor()), taking.start());
     let listener = taking.listener().map_err(failed)?;
+    // Before anything is given up, as at every start.
+    let hook = hook::find_and_start(&options.environment, interface)?;
     let (device, pause) = taking.take(interface, host, &ends).map_err(failed)?;
     if let Some(peers) = &mut peers {
         peers.take_over(&*device);
     }
-    let server = ConfigurationThread::start(listener, &file, &device, peers, Arc::clone(&supervisor), start, &ends)?;
+    let beside = Beside { hook, peers };
+    let server = ConfigurationThread::start(listener, &file, &device, beside, Arc::clone(&supervisor), start, &ends)?;
     taking.running().map_err(failed)?;
     tracing::debug!("{interface}: this process goes on, after {} us in which packets waited", pause.as_micros());
     on_ready(pause);
@@ -243,13 +268,19 @@ struct ConfigurationThread {
     stop: oneshot::Sender<Stop>,
 }
 
+/// What runs beside the configuration server, where it was asked for.
+struct Beside {
+    hook: Option<Hook>,
+    peers: Option<PeersDirectory>,
+}
+
 impl ConfigurationThread {
     /// Starts the thread; from here on, connections are served and signals are caught.
     fn start(
         listener: UnixListener,
         file: &SocketFile,
         device: &Arc<dyn Device>,
-        peers: Option<PeersDirectory>,
+        Beside { hook, peers }: Beside,
         supervisor: Arc<Supervisor>,
         how: Start,
         ends: &Ends,
@@ -262,6 +293,7 @@ impl ConfigurationThread {
         let giver = Giver::new(listener.try_clone().map_err(start)?.into(), Arc::clone(&supervisor), how, ends.clone());
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
+        let hook = hook.map(|hook| hook.follow(device.events())).transpose().map_err(start)?;
         drop(context);
         let worker = Worker::start(Arc::clone(device) as _, ends).map_err(start)?;
         // The thread that touches the device has them; this one and the next need none.
@@ -269,6 +301,12 @@ impl ConfigurationThread {
         let (stop, stopped) = oneshot::channel();
         let asks = Asks { worker, device: Arc::clone(device), giver: Some(Arc::new(giver)) };
         let all = All { listener, asks, signals, watch, peers, supervisor, ends: ends.clone() };
+        runtime.spawn(event_log::follow(device.events()));
+        runtime.spawn(log::tell_left_out());
+        if let Some(hook) = hook {
+            // It ends with the runtime.
+            runtime.spawn(hook);
+        }
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }

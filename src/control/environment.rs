@@ -11,6 +11,7 @@ use std::time::Duration;
 use rvpn_uapi::Aead;
 
 use super::error::Error;
+use super::log::{Format, LOG_FORMAT};
 use super::socket;
 use crate::aead;
 use crate::platform::linux::hardening::{Hardening, Part, Violation};
@@ -23,6 +24,8 @@ pub struct Environment {
     pub tun_fd: Option<RawFd>,
     /// `WG_UAPI_FD`: a socket that already listens for `wg`.
     pub uapi_fd: Option<RawFd>,
+    /// `LISTEN_FDS`: such a socket from a service manager, which keeps it, unless `LISTEN_PID` is another process.
+    pub activated_fd: Option<RawFd>,
     /// `WG_PROCESS_FOREGROUND=1`: stay in the foreground.
     pub foreground: bool,
     /// `RVPN_WORKERS`: how many threads carry packets; `None`: as many as there are cores.
@@ -33,6 +36,8 @@ pub struct Environment {
     pub aead: aead::Choice,
     /// `RVPN_HARDENING=auto|off` or a list of `no-PART` and `kill`: what the daemon gives up once it runs.
     pub hardening: Hardening,
+    /// `LOG_FORMAT=text|json|journal`: the form of the log.
+    pub log_format: Format,
     /// `RVPN_RUN_DIR`: where sockets lie, for tests; `wg` looks only where they lie otherwise.
     pub run_dir: Option<PathBuf>,
     /// `RVPN_PEERS_DIR`: the directory with a file for each peer, as an absolute path.
@@ -47,6 +52,10 @@ pub struct Environment {
     pub watchdog: Option<Duration>,
     /// [`UPGRADE`]: this process is to take over from one that runs.
     pub upgrade: bool,
+    /// [`HOOK`]: a program to be started for each event.
+    pub hook: Option<PathBuf>,
+    /// [`HOOK_RUNNER`]: this is the process that starts it, and its standard input is the daemon.
+    pub runs_hook: bool,
     /// [`HANDOVER`]: this is the process in the background, and its standard input is the one that started it.
     pub handover: bool,
 }
@@ -66,8 +75,16 @@ pub enum Offload {
 pub const HANDOVER: &str = "RVPN_HANDOVER";
 /// Set by `rvpn upgrade` for the process it starts.
 pub const UPGRADE: &str = "RVPN_UPGRADE";
+/// See [`Environment::hook`].
+pub const HOOK: &str = "RVPN_HOOK";
+/// Set by this program for the process that starts the hook; nobody else has a use for it.
+pub const HOOK_RUNNER: &str = "RVPN_HOOK_RUNNER";
 /// What a service manager sets for the process it starts, which the process in the background is not.
-pub const SUPERVISION: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+pub const SUPERVISION: [&str; 6] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", LISTEN_FDS, LISTEN_FDNAMES];
+/// See [`Environment::activated_fd`].
+pub const LISTEN_FDS: &str = "LISTEN_FDS";
+const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
 /// See [`Environment::foreground`].
 pub const FOREGROUND: &str = "WG_PROCESS_FOREGROUND";
 /// See [`Environment::run_dir`].
@@ -102,11 +119,13 @@ impl Environment {
         Ok(Self {
             tun_fd: fd("WG_TUN_FD")?,
             uapi_fd: fd("WG_UAPI_FD")?,
+            activated_fd: activated(&var)?,
             foreground: var(FOREGROUND).is_some_and(|value| value == "1"),
             workers: var("RVPN_WORKERS").map(workers).transpose()?,
             offload: var("RVPN_OFFLOAD").map_or(Ok(Offload::Auto), offload)?,
             aead: var(AEAD).map_or(Ok(aead::Choice::Auto), aead_choice)?,
             hardening: var("RVPN_HARDENING").map_or(Ok(Hardening::default()), hardening)?,
+            log_format: var(LOG_FORMAT).map_or(Ok(Format::Auto), log_format)?,
             run_dir: var(RUN_DIR).map(PathBuf::from),
             peers_dir: var(PEERS_DIR).map(peers_dir).transpose()?,
             placement: placement(var(LISTEN), var(BIND_DEVICE))?,
@@ -114,6 +133,8 @@ impl Environment {
             notify_socket: var("NOTIFY_SOCKET").map(notify_socket).transpose()?,
             watchdog: watchdog(var("WATCHDOG_USEC"), var("WATCHDOG_PID"))?,
             upgrade: var(UPGRADE).is_some(),
+            hook: var(HOOK).map(PathBuf::from),
+            runs_hook: var(HOOK_RUNNER).is_some(),
             handover: var(HANDOVER).is_some(),
         })
     }
@@ -181,11 +202,13 @@ impl Default for Environment {
         Self {
             tun_fd: None,
             uapi_fd: None,
+            activated_fd: None,
             foreground: false,
             workers: None,
             offload: Offload::Auto,
             aead: aead::Choice::Auto,
             hardening: Hardening::default(),
+            log_format: Format::Auto,
             run_dir: None,
             peers_dir: None,
             placement: Placement::default(),
@@ -193,6 +216,8 @@ impl Default for Environment {
             notify_socket: None,
             watchdog: None,
             upgrade: false,
+            hook: None,
+            runs_hook: false,
             handover: false,
         }
     }
@@ -246,6 +271,39 @@ fn hardening(value: OsString) -> Result<Hardening, Error> {
     let expected = "expected `auto`, `off`, or a list of `no-dumps`, `no-memory`, `no-capabilities`, `no-landlock`, \
                     `no-seccomp`, `kill`, separated by commas";
     hardening.ok_or(Error::Environment { variable: "RVPN_HARDENING", value, expected })
+}
+
+/// Finds the configuration socket among the files that a service manager passes: from number 3 on, `LISTEN_FDS` of them. A
+/// single one is it; of several the one that `LISTEN_FDNAMES` calls `uapi`.
+///
+/// Only that: UDP sockets are bound anew whenever port, mark or interface change, and could not be kept from here.
+fn activated(var: &impl Fn(&str) -> Option<OsString>) -> Result<Option<RawFd>, Error> {
+    let number = |variable, expected| {
+        let number = |value: OsString| {
+            let parsed = value.to_str().and_then(|text| text.parse::<u32>().ok());
+            parsed.ok_or(Error::Environment { variable, value, expected })
+        };
+        var(variable).map(number).transpose()
+    };
+    let process = number("LISTEN_PID", "expected the number of a process")?;
+    let count = number(LISTEN_FDS, "expected a number of files")?.unwrap_or_default();
+    if process != Some(std::process::id()) || count == 0 {
+        return Ok(None);
+    }
+    let names = var(LISTEN_FDNAMES).unwrap_or_default();
+    let named = names.to_str().unwrap_or_default().split(':').position(|name| name == "uapi");
+    let place = if count == 1 { Some(0) } else { named.filter(|&place| place < count as usize) };
+    let expected = "expected one file, or one that is called `uapi` (FileDescriptorName=uapi in the socket unit)";
+    let place = place.ok_or(Error::Environment { variable: LISTEN_FDNAMES, value: names, expected })?;
+    Ok(Some(FIRST_PASSED + place as RawFd))
+}
+
+/// SD_LISTEN_FDS_START.
+const FIRST_PASSED: RawFd = 3;
+
+fn log_format(value: OsString) -> Result<Format, Error> {
+    let expected = "expected `text`, `json` or `journal`";
+    Format::parse(&value).ok_or(Error::Environment { variable: LOG_FORMAT, value, expected })
 }
 
 fn notify_socket(value: OsString) -> Result<OsString, Error> {
@@ -376,6 +434,24 @@ mod tests {
         assert_eq!(watchdog("1"), Ok(None));
         assert_eq!(read(&[("WATCHDOG_USEC", "0")]).map(|environment| environment.watchdog), Ok(None));
         assert!(read(&[("WATCHDOG_USEC", "1s")]).is_err_and(|error| error.contains("WATCHDOG_USEC=1s")));
+    }
+
+    #[test]
+    fn the_configuration_socket_is_found_among_passed_files() {
+        let own = std::process::id().to_string();
+        let passed = |process: &str, count, names| {
+            let variables = [("LISTEN_PID", process), ("LISTEN_FDS", count), ("LISTEN_FDNAMES", names)];
+            read(&variables).map(|environment| environment.activated_fd)
+        };
+        assert_eq!(passed(&own, "1", "rvpn@wg0.socket"), Ok(Some(3)));
+        assert_eq!(passed(&own, "3", "other:uapi:x"), Ok(Some(4)));
+        assert_eq!(passed("1", "1", ""), Ok(None), "for another process");
+        assert_eq!(passed("", "1", ""), Ok(None));
+        assert_eq!(passed(&own, "0", ""), Ok(None));
+        for names in ["", "a:b", "a:b:uapi"] {
+            assert!(passed(&own, "2", names).is_err_and(|error| error.contains("FileDescriptorName=uapi")), "{names}");
+        }
+        assert!(passed(&own, "many", "").is_err_and(|error| error.starts_with("LISTEN_FDS=many: ")));
     }
 
     #[test]

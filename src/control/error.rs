@@ -66,6 +66,14 @@ pub enum Error {
     /// `RVPN_AEAD` asks for what the processor has not.
     #[error("RVPN_AEAD: {0}")]
     Aead(#[from] Unavailable),
+    /// The program for events is none.
+    #[error("hook {}: {}", program.display(), reason(source))]
+    Hook {
+        /// The program.
+        program: PathBuf,
+        /// Why it cannot be started.
+        source: io::Error,
+    },
     /// The process could not be started again in the background.
     #[error("cannot start in the background: {}; `rvpn --foreground` needs no second process", reason(source))]
     Spawn {

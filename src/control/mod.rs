@@ -8,6 +8,7 @@
 //!             |----> server -> worker -> apply    what `wg` asks for
 //!             |          |---> asks               what only this program can be asked
 //!             |          `---- peers_directory    what the files of peers say
+//!             |----> hook            a program for each event, started by a process apart
 //!             `----> upgrade         another process goes on with all of it
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
 //!                    `-----> config, endpoint    its files, and names of hosts in them
@@ -22,6 +23,7 @@
 pub mod apply;
 pub mod asks;
 pub mod background;
+pub mod calendar;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -29,7 +31,10 @@ pub mod daemon;
 pub mod endpoint;
 pub mod environment;
 pub mod error;
+pub mod event_log;
+pub mod event_record;
 pub mod files;
+pub mod hook;
 pub mod host;
 pub mod interface;
 pub mod key_text;

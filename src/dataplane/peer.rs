@@ -101,19 +101,27 @@ impl Peer {
         *lock(&self.name) = name;
     }
 
-    /// Returns what it is called in the log: its name, if it has one, and the beginning of its key.
-    pub(super) fn label(&self) -> impl fmt::Display {
-        Label(self)
+    /// Returns what it is called in events and in the log.
+    pub(super) fn label(&self) -> PeerLabel {
+        PeerLabel { public_key: self.public_key, name: self.name() }
     }
 }
 
-struct Label<'a>(&'a Peer);
+/// Which peer is spoken of, to people: the name it had at that moment, and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerLabel {
+    /// Its static public key.
+    pub public_key: PublicKey,
+    /// What people call it.
+    pub name: Option<Arc<str>>,
+}
 
-impl fmt::Display for Label<'_> {
+/// The name, if there is one, and the beginning of the key.
+impl fmt::Display for PeerLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.name() {
-            Some(name) => write!(f, "{name} ({:?})", self.0.public_key),
-            None => write!(f, "{:?}", self.0.public_key),
+        match &self.name {
+            Some(name) => write!(f, "{name} ({:?})", self.public_key),
+            None => write!(f, "{:?}", self.public_key),
         }
     }
 }

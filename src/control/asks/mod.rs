@@ -6,10 +6,13 @@
 //!
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
+mod events;
 mod forget;
 mod objects;
 mod upgrade;
 mod version;
+
+pub(super) use self::events::Feed;
 
 use std::io;
 use std::sync::Arc;
@@ -45,6 +48,7 @@ impl Asks {
             "forget" => forget::answer(self, &ask, &mut stream).await,
             "objects" => objects::answer(self, &mut stream).await,
             "upgrade" => upgrade::answer(self, &ask, stream).await,
+            "events" => events::answer(self.device.events(), stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");

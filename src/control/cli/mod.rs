@@ -11,6 +11,7 @@ mod forget;
 mod genkey;
 mod genpsk;
 mod manual;
+mod monitor;
 mod pair;
 mod peer_word;
 mod pubkey;
@@ -69,6 +70,16 @@ struct Arguments {
     foreground: bool,
     #[command(flatten)]
     daemon: daemon_options::DaemonOptions,
+    /// Start PROGRAM for each event: a peer connects, falls silent, moves, comes or goes.
+    ///
+    /// It finds in its environment: `TUN_DEV_NAME`; `RVPN_EVENT`, as in `rvpn monitor --json`; `RVPN_TIME`; `RVPN_PEER`, a
+    /// public key; and, where they have a meaning, `RVPN_PEER_NAME`, `RVPN_ENDPOINT`, `RVPN_PREVIOUS_ENDPOINT`,
+    /// `RVPN_ALLOWED_IP`, `RVPN_OTHER_PEER`, `RVPN_OTHER_PEER_NAME`, `RVPN_LISTEN_PORT`, `RVPN_PREVIOUS_LISTEN_PORT`,
+    /// `RVPN_MISSED`. Besides there is `PATH`, and nothing else.
+    ///
+    /// Four run at once, those of one peer one after another. One that takes more than 10 s is ended.
+    #[arg(long, value_name = "PROGRAM")]
+    hook: Option<PathBuf>,
     /// The interface to make: 1 to 15 characters.
     #[arg(required = true)]
     interface: Option<OsString>,
@@ -80,6 +91,8 @@ struct Arguments {
 enum Command {
     /// Show interfaces: configuration, peers, handshakes, traffic.
     Show(show::Arguments),
+    /// Print what happens to the peers of an interface, as it happens, until its daemon ends.
+    Monitor(monitor::Arguments),
     /// Print the configuration of an interface, for `setconf`.
     Showconf(showconf::Arguments),
     /// Change an interface: its keys and ports, its peers.
@@ -124,12 +137,15 @@ const ENVIRONMENT: &str = "\
 Environment of the daemon:
   LOG_LEVEL=verbose|error|silent  How much to log to standard error; `debug` is `verbose`; default: error.
                                   In the background, nothing is logged unless this is set
+  LOG_FORMAT=text|json|journal    In which form; `journal` is systemd's, with fields; default: `journal` if standard
+                                  error is connected to it, else `text`
   WG_PROCESS_FOREGROUND=1         The same as --foreground
   WG_TUN_FD=N                     Use the TUN device that is open as file N instead of opening INTERFACE
   RVPN_WORKERS=N                  Let N threads carry packets; default: as many as there are cores
   RVPN_OFFLOAD=auto|unequal|off   Leave segmentation to the kernel where it can do it; default: auto
   RVPN_HARDENING=auto|off|LIST    What the daemon gives up once it runs; LIST: no-dumps, no-memory, no-capabilities,
                                   no-landlock, no-seccomp; default: auto, all that the kernel has
+  RVPN_HOOK=PROGRAM               The same as --hook
   RVPN_AEAD=auto|avx512|aws-lc    How packets are sealed: many at once or one by one; default: auto
   RVPN_PEERS_DIR, RVPN_LISTEN, RVPN_BIND_DEVICE, RVPN_NETNS
                                   The same as --peers-dir, --listen, --bind-device, --netns
@@ -172,8 +188,9 @@ fn parse_and_run() -> Exit {
     };
     match arguments {
         Arguments { command: Some(command), .. } => finish(run_command(&command)),
-        Arguments { interface, foreground, daemon, .. } => {
-            match run_daemon(&interface.expect("required where there is no command"), foreground, &daemon) {
+        Arguments { interface, foreground, hook, daemon, .. } => {
+            let interface = interface.expect("required where there is no command");
+            match run_daemon(&interface, foreground, hook, &daemon) {
                 Ok(()) => Exit::Success,
                 Err(Error::Told) => Exit::Failure,
                 Err(error) => {
@@ -185,14 +202,20 @@ fn parse_and_run() -> Exit {
     }
 }
 
-fn run_daemon(interface: &OsString, foreground: bool, options: &DaemonOptions) -> Result<(), Error> {
+fn run_daemon(
+    interface: &OsString,
+    foreground: bool,
+    hook: Option<PathBuf>,
+    options: &DaemonOptions,
+) -> Result<(), Error> {
     process::inherit_no_further();
     let interface = InterfaceName::new(interface)?;
     if std::env::var_os(UPGRADE).is_some() {
         return upgrade::take_over(&interface);
     }
-    let environment = Environment::read(|name| options.variable(name).or_else(|| std::env::var_os(name)))?;
-    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
+    let mut environment = Environment::read(|name| options.variable(name).or_else(|| std::env::var_os(name)))?;
+    environment.hook = hook.or(environment.hook);
+    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, interface.as_str());
     let host = Linux::new(&environment);
     daemon::run(&Options { interface, foreground, environment }, &host)
 }
@@ -204,6 +227,7 @@ fn run_command(command: &Command) -> Result<(), Failure> {
     let world = |userspace| world(directory, userspace);
     match command {
         Command::Show(arguments) => show::run(arguments, &client),
+        Command::Monitor(arguments) => monitor::run(arguments, &client),
         Command::Showconf(arguments) => showconf::run(arguments, &client),
         Command::Set(arguments) => set::run(arguments, &client),
         Command::Setconf(arguments) => setconf::run(arguments, &client),

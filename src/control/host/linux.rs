@@ -26,6 +26,7 @@ use crate::control::server::Configurable;
 use crate::control::upgrade::offer;
 use crate::dataplane::configure::Change;
 use crate::dataplane::device::Device as Tunnel;
+use crate::dataplane::events::Events;
 use crate::dataplane::handover::Holder;
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
@@ -262,6 +263,10 @@ impl Configurable for Running {
 impl Device for Running {
     fn objects(&self) -> Objects {
         self.tunnel.objects()
+    }
+
+    fn events(&self) -> &Arc<Events> {
+        self.tunnel.events()
     }
 
     fn release_privileges(&self) -> io::Result<()> {

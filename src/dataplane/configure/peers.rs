@@ -159,7 +159,7 @@ impl Device {
             for prefixes in added.chunks(PREFIXES_PER_STEP) {
                 let stolen = write(&self.routes).insert(peer.id, prefixes);
                 for (prefix, owner) in stolen {
-                    self.announce(Some(&owner), EventKind::AllowedIpStolen { prefix, by: peer.public_key });
+                    self.announce(Some(&owner), EventKind::AllowedIpStolen { prefix, by: peer.label() });
                 }
             }
         }
