@@ -6,12 +6,16 @@
 use std::io;
 use std::time::Duration;
 
-use rvpn_uapi::{Aead, AllowedIpChange, DeviceStatus, Errno, Offload, Offloads, PeerName, PeerSet, PeerStatus, Set};
+use rvpn_uapi::{
+    Aead, AllowedIpChange, DeviceStatus, EndpointOrder, Errno, Offload, Offloads, PeerName, PeerSet, PeerStatus, Set,
+};
 
+use crate::dataplane::candidates::Candidate;
 use crate::dataplane::configure::{self, ApplyError, Change, DeviceSnapshot, PeerChange, PeerSnapshot};
 use crate::dataplane::gro::Classes;
 use crate::dataplane::offload::OffloadsInUse;
 use crate::proto::allowedips::Prefix;
+use crate::proto::candidates::Order;
 use crate::proto::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::proto::time::WallTime;
 
@@ -37,9 +41,39 @@ fn peer_change(peer: &PeerSet) -> PeerChange {
         rate_down: peer.rate_down,
         preshared_key: peer.preshared_key.as_ref().map(preshared_key),
         endpoint: peer.endpoint,
+        candidates: peer.endpoints.as_ref().map(|list| list.iter().map(candidate).collect()),
+        order: peer.endpoint_order.map(order),
         persistent_keepalive: peer.persistent_keepalive,
         replace_allowed_ips: peer.replace_allowed_ips,
         allowed_ips: peer.allowed_ips.iter().map(allowed_ip_change).collect(),
+    }
+}
+
+fn candidate(candidate: &rvpn_uapi::Candidate) -> Candidate {
+    match candidate {
+        rvpn_uapi::Candidate::Address(address) => Candidate::Address(*address),
+        rvpn_uapi::Candidate::Name { host, port } => Candidate::Name { host: host.as_str().into(), port: *port },
+    }
+}
+
+fn candidate_text(candidate: &Candidate) -> rvpn_uapi::Candidate {
+    match candidate {
+        Candidate::Address(address) => rvpn_uapi::Candidate::Address(*address),
+        Candidate::Name { host, port } => rvpn_uapi::Candidate::Name { host: (**host).to_owned(), port: *port },
+    }
+}
+
+const fn order(order: EndpointOrder) -> Order {
+    match order {
+        EndpointOrder::Fastest => Order::Fastest,
+        EndpointOrder::Strict => Order::Strict,
+    }
+}
+
+const fn order_text(order: Order) -> EndpointOrder {
+    match order {
+        Order::Fastest => EndpointOrder::Fastest,
+        Order::Strict => EndpointOrder::Strict,
     }
 }
 
@@ -83,6 +117,8 @@ fn peer_status(peer: &PeerSnapshot) -> PeerStatus {
         rate_down: peer.rate_down,
         preshared_key: Some(preshared_key_text(&peer.status.preshared_key)),
         endpoint: peer.status.endpoint.map(|endpoint| endpoint.remote),
+        endpoints: peer.candidates.iter().flat_map(|list| list.iter()).map(candidate_text).collect(),
+        endpoint_order: order_text(peer.status.order),
         last_handshake: last_handshake(peer.status.last_handshake),
         tx_bytes: peer.status.tx_bytes,
         rx_bytes: peer.status.rx_bytes,

@@ -13,6 +13,7 @@
 //!
 //! Source: <https://www.wireguard.com/xplatform/>; main.go of wireguard-go for the environment.
 
+use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
@@ -77,10 +78,10 @@ pub fn run(options: &Options, host: &dyn Host) -> Result<(), Error> {
         return run_device(tun, listener, file, options, host, || {});
     }
     let mut command = background::command(&options.interface);
+    command.envs(options.environment.handed_down());
     if let Some(hook) = hook {
         command.env(HOOK, hook);
     }
-    command.envs(options.environment.handed_down());
     match background::start(command, &tun, &listener) {
         Ok(_) => Ok(()),
         Err(error) => {
@@ -159,18 +160,16 @@ pub fn run_device(
     let (ends, ended) = Ends::new();
     let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
     let hook = hook::find_and_start(&options.environment, interface).inspect_err(|_| file.remove())?;
-    let directory = options.environment.peers_dir.as_deref();
-    let mut peers = directory.map(PeersDirectory::open).transpose().inspect_err(|_| file.remove())?;
+    let mut peers = open_peers(options).inspect_err(|_| file.remove())?;
     let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
     if let Some(peers) = &mut peers {
         peers.load(&*device);
     }
+    let followers = Followers { hook, peers };
     // Options are told to a process after this one as variables: it is started elsewhere, and otherwise.
     let variables = options.environment.handed_down().into_iter().map(|(name, value)| (name.into(), value)).collect();
-    let told = Start { arguments: Vec::new(), variables };
-    let start = Start::of_this_process().amended(told);
-    let beside = Beside { hook, peers };
-    let server = ConfigurationThread::start(listener, &file, &device, beside, Arc::clone(&supervisor), start, &ends);
+    let start = Start::of_this_process().amended(Start { arguments: Vec::new(), variables });
+    let server = ConfigurationThread::start(listener, &file, &device, followers, Arc::clone(&supervisor), start, &ends);
     let server = server.inspect_err(|_| {
         file.remove();
         device.stop();
@@ -198,17 +197,19 @@ pub fn run_taken(
     let (ends, ended) = Ends::new();
     // The other one's: it stays where it is, whatever becomes of this process until it is the daemon.
     let file = SocketFile::find(&options.environment.socket_directory(), interface)?;
-    let mut peers = options.environment.peers_dir.as_deref().map(PeersDirectory::open).transpose()?;
+    let file = if taking.keeps_socket() { file.kept() } else { file };
     let (supervisor, start) = (Arc::new(taking.supervisor()), taking.start());
     let listener = taking.listener().map_err(failed)?;
     // Before anything is given up, as at every start.
     let hook = hook::find_and_start(&options.environment, interface)?;
+    let mut peers = open_peers(options)?;
     let (device, pause) = taking.take(interface, host, &ends).map_err(failed)?;
     if let Some(peers) = &mut peers {
         peers.take_over(&*device);
     }
-    let beside = Beside { hook, peers };
-    let server = ConfigurationThread::start(listener, &file, &device, beside, Arc::clone(&supervisor), start, &ends)?;
+    let followers = Followers { hook, peers };
+    let server =
+        ConfigurationThread::start(listener, &file, &device, followers, Arc::clone(&supervisor), start, &ends)?;
     taking.running().map_err(failed)?;
     tracing::debug!("{interface}: this process goes on, after {} us in which packets waited", pause.as_micros());
     on_ready(pause);
@@ -262,16 +263,21 @@ fn told(interface: &InterfaceName, end: End) -> Result<(), Error> {
     Ok(())
 }
 
+/// Begins to watch the directory of peers, if there is one.
+fn open_peers(options: &Options) -> Result<Option<PeersDirectory>, Error> {
+    options.environment.peers_dir.as_deref().map(PeersDirectory::open).transpose()
+}
+
+/// What is served beside the clients, by the same thread.
+struct Followers {
+    hook: Option<Hook>,
+    peers: Option<PeersDirectory>,
+}
+
 /// The thread `rvpn-uapi`: the configuration server, the watch on its socket, the signals, and signs of life.
 struct ConfigurationThread {
     thread: JoinHandle<()>,
     stop: oneshot::Sender<Stop>,
-}
-
-/// What runs beside the configuration server, where it was asked for.
-struct Beside {
-    hook: Option<Hook>,
-    peers: Option<PeersDirectory>,
 }
 
 impl ConfigurationThread {
@@ -280,7 +286,7 @@ impl ConfigurationThread {
         listener: UnixListener,
         file: &SocketFile,
         device: &Arc<dyn Device>,
-        Beside { hook, peers }: Beside,
+        followers: Followers,
         supervisor: Arc<Supervisor>,
         how: Start,
         ends: &Ends,
@@ -290,9 +296,11 @@ impl ConfigurationThread {
         let context = runtime.enter();
         let signals = Signals::new().map_err(start)?;
         let watch = file.watch()?;
-        let giver = Giver::new(listener.try_clone().map_err(start)?.into(), Arc::clone(&supervisor), how, ends.clone());
+        let giver =
+            Giver::new(listener.try_clone().map_err(start)?.into(), file, Arc::clone(&supervisor), how, ends.clone());
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
+        let Followers { hook, peers } = followers;
         let hook = hook.map(|hook| hook.follow(device.events())).transpose().map_err(start)?;
         drop(context);
         let worker = Worker::start(Arc::clone(device) as _, ends).map_err(start)?;
@@ -346,6 +354,12 @@ impl All {
     fn run(mut self, runtime: &Runtime, stopped: oneshot::Receiver<Stop>) {
         let reload = Notify::new();
         runtime.block_on(async {
+            let names = async {
+                match self.asks.device.names() {
+                    Some(names) => names.follow().await,
+                    None => pending().await,
+                }
+            };
             let mut end = pin!(async {
                 tokio::select! {
                     error = server::serve(&self.listener, &self.asks) => End::AcceptFailed(error),
@@ -362,13 +376,14 @@ impl All {
                 }
                 never = peers_directory::follow(self.peers.as_mut(), &self.asks.worker, &reload) => match never {},
                 never = self.supervisor.watch(&*self.asks.device) => match never {},
+                never = names => match never {},
             }
         });
     }
 }
 
-/// The signals that mean something. SIGUSR2 is what other programs upgrade by; here it says why not. SIGUSR1 drops sessions
-/// and learnt endpoints, and has the device's objects logged. SIGHUP has the peers' directory read again.
+/// The signals that mean something. SIGUSR1 drops sessions and learnt endpoints, and has the device's objects logged.
+/// SIGHUP has the peers' directory read again. SIGUSR2 is what other programs upgrade by; here it says why not.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -394,8 +409,8 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => reload.notify_one(),
                 _ = self.user2.recv() => tracing::error!("SIGUSR2: {NO_UPGRADE_BY_SIGNAL}"),
+                _ = self.hangup.recv() => reload.notify_one(),
                 _ = self.user1.recv() => {
                     tracing::debug!("holds: {}", asks.device.objects());
                     match asks.worker.forget(None).await {

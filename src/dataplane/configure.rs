@@ -19,12 +19,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(super) use self::interface::{CarriedSettings, Settings};
+use super::candidates::{Candidate, Candidates};
 use super::device::Device;
 use super::offload::OffloadsInUse;
 use super::rate::{Bucket, Limits};
 use super::sync::{lock, read};
 use super::workers::Context;
 use crate::proto::allowedips::Prefix;
+use crate::proto::candidates::Order;
 use crate::proto::constants::MAX_PEERS;
 use crate::proto::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::proto::peer::PeerStatus;
@@ -65,6 +67,10 @@ pub struct PeerChange {
     pub rate_up: Option<u64>,
     /// Bits a second that the peer may be sent; 0 takes the limit away.
     pub rate_down: Option<u64>,
+    /// Where else it may be; an empty list takes away what there was.
+    pub candidates: Option<Vec<Candidate>>,
+    /// Which of them is preferred.
+    pub order: Option<Order>,
     /// Seconds; 0 is off.
     pub persistent_keepalive: Option<u16>,
     /// The peer's prefixes are replaced by the ones added here.
@@ -95,6 +101,8 @@ impl PeerChange {
             endpoint: None,
             rate_up: None,
             rate_down: None,
+            candidates: None,
+            order: None,
             persistent_keepalive: None,
             replace_allowed_ips: false,
             allowed_ips: Vec::new(),
@@ -160,6 +168,8 @@ pub struct PeerSnapshot {
     pub rate_up: u64,
     /// Bits a second that it may be sent; 0 if there is no limit.
     pub rate_down: u64,
+    /// Where else the operator says that it may be.
+    pub candidates: Option<Candidates>,
     /// Its prefixes in the order they were added.
     pub allowed_ips: Vec<Prefix>,
 }
@@ -193,6 +203,11 @@ impl Device {
         Ok(())
     }
 
+    /// Returns how many changes were applied.
+    pub fn changes(&self) -> u64 {
+        lock(&self.config).changes()
+    }
+
     /// Forgets what was learnt of a peer, or of all: sessions and where the peer was heard from. What was configured
     /// stays. Returns how many peers that were; 0 if there is no such peer.
     pub fn forget(&self, public_key: Option<&PublicKey>) -> usize {
@@ -203,11 +218,6 @@ impl Device {
         };
         self.restart(&mut Context::new(self), &peers, settings.is_up());
         peers.len()
-    }
-
-    /// Returns how many changes were applied.
-    pub fn changes(&self) -> u64 {
-        lock(&self.config).changes()
     }
 
     /// Returns the device as it is between two changes.
@@ -227,6 +237,7 @@ impl Device {
                 status: state.core.status(),
                 rate_up: rate(|limits| &limits.up),
                 rate_down: rate(|limits| &limits.down),
+                candidates: state.candidates.clone(),
                 allowed_ips: routes.prefixes(peer.id).to_vec(),
             }
         });

@@ -11,15 +11,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use rand::rngs::StdRng;
 
+use super::candidates::Wanted;
 use super::configure::Settings;
 use super::deadlines::Deadlines;
 use super::events::{EventKind, Events};
+use super::evidence::Evidence;
 use super::handshakes::{HandshakeQueue, LocalIdentity};
 use super::io::{Platform, Udp};
+use super::key_log::KeyLog;
 use super::offload::Offloads;
 use super::packet::Pool;
 use super::peer::{Peer, PeerState, StagedPacket};
@@ -55,6 +58,9 @@ pub struct Device {
     /// `None` while the interface is down.
     pub(super) udp: RwLock<Option<Arc<dyn Udp>>>,
     pub(super) mtu: AtomicUsize,
+    /// The firewall mark of the sockets. Relaxed: it orders nothing.
+    pub(super) mark: AtomicU32,
+    pub(super) wanted: Wanted,
     pub(super) offloads: Offloads,
     pub(super) pool: Pool,
     pub(super) outbounds: Recycler<Outbound>,
@@ -63,7 +69,9 @@ pub struct Device {
     pub(super) handshakes: HandshakeQueue,
     pub(super) deadlines: Deadlines,
     pub(super) stats: Stats,
+    pub(super) evidence: Evidence,
     pub(super) reports: Reports,
+    pub(super) key_log: KeyLog,
     pub(super) events: Arc<Events>,
 }
 
@@ -91,6 +99,8 @@ impl Device {
             keypairs: Keypairs::default(),
             udp: RwLock::new(None),
             mtu: AtomicUsize::new(DEFAULT_MTU),
+            mark: AtomicU32::new(0),
+            wanted: Wanted::default(),
             offloads,
             pool: Pool::new(MAX_BUFFERS),
             outbounds: Recycler::new(),
@@ -99,7 +109,9 @@ impl Device {
             handshakes: HandshakeQueue::new(),
             deadlines: Deadlines::new(),
             stats: Stats::default(),
+            evidence: Evidence::default(),
             reports: Reports::new(),
+            key_log: KeyLog::default(),
             events: Arc::default(),
         })
     }
@@ -150,7 +162,7 @@ impl Device {
     /// Drains the outputs of a peer whose state was changed, re-schedules its deadline, lets go of it, and sends what
     /// can be sent.
     pub(super) fn settle(&self, context: &mut Context, peer: &Arc<Peer>, mut state: MutexGuard<'_, PeerState>) {
-        let (mut flush, mut keypair_created) = (false, false);
+        let (mut flush, mut keypair_created, mut look_up, mut initiation) = (false, false, false, None);
         while let Some(output) = state.core.poll_output() {
             match output {
                 Output::Initiate => {
@@ -177,11 +189,16 @@ impl Device {
                         self.keypairs.released(&keypair);
                     }
                 }
-                Output::HandshakeComplete => keypair_created = true,
+                Output::HandshakeComplete => {
+                    keypair_created = true;
+                    state.evidence.completed(self.platform.clock.now());
+                }
                 Output::Connected | Output::Silent | Output::Roamed(_) | Output::HandshakeGaveUp => {
                     let kind = EventKind::of(&output, state.core.endpoint());
                     context.events.extend(kind.map(|kind| self.event(Some(peer), kind)));
                 }
+                Output::LookUp => look_up = true,
+                Output::SendInitiation(to, message) => initiation = Some((to, message)),
             }
         }
         if let Some(deadline) = state.core.poll_timeout()
@@ -198,9 +215,17 @@ impl Device {
         drop(state);
         if keypair_created {
             tracing::debug!("Keypair created for peer {}", peer.label());
+            self.note_way(peer);
+        }
+        if look_up {
+            self.wanted.add(peer);
         }
         if is_news {
             self.events.wake();
+        }
+        if let Some((to, message)) = initiation {
+            tracing::debug!("Sending the same handshake initiation to peer {} ({})", peer.label(), to.remote);
+            self.send_initiation(context, peer, to, &*message);
         }
         if flush {
             self.flush(context, peer);
@@ -264,7 +289,7 @@ impl PeerTable {
 /// The cached secrets, asked for while an initiation is opened.
 impl StaticSecrets for PeerTable {
     fn static_static(&self, peer: &PublicKey) -> Result<SharedSecret, HandshakeError> {
-        let peer = self.lookup(peer).ok_or(HandshakeError::UnknownPeer)?;
+        let peer = self.lookup(peer).ok_or(HandshakeError::UnknownPeer(*peer))?;
         let state = peer.state();
         state.core.static_static().cloned().ok_or(HandshakeError::ZeroSharedSecret)
     }

@@ -6,16 +6,19 @@
 //! Not here: the rules of the protocol (see `proto`), system calls (see `platform`).
 
 mod budget;
+pub mod candidates;
 pub mod checksum;
 pub mod configure;
 mod deadlines;
 pub mod device;
 pub mod events;
+pub mod evidence;
 pub mod gro;
 pub mod gso;
 pub mod handover;
 mod handshakes;
 pub mod io;
+pub mod key_log;
 pub mod objects;
 pub mod offload;
 pub mod packet;

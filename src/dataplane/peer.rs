@@ -12,6 +12,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::candidates::Candidates;
+use super::evidence::PeerEvidence;
 use super::path_mtu::Path;
 use super::queue::OrderedQueue;
 use super::rate::Limits;
@@ -20,6 +22,7 @@ use super::send::Outbound;
 use super::sync::{Mutex, MutexGuard, lock};
 use super::tally::Counted;
 use crate::proto::constants::{MAX_STAGED_BYTES, MAX_STAGED_PACKETS};
+use crate::proto::endpoint::Source;
 use crate::proto::keys::{PublicKey, SharedSecret};
 use crate::proto::peer::Peer as Core;
 use crate::proto::time::Instant;
@@ -43,18 +46,26 @@ pub(super) struct Peer {
 /// What changes about a peer.
 pub(super) struct PeerState {
     pub(super) core: Core,
+    /// Where the operator says that it may be; `None` if he says nothing but an endpoint.
+    pub(super) candidates: Option<Candidates>,
+    /// The endpoint when a handshake last completed or routes changed, and from where datagrams went there.
+    pub(super) way: Option<(SocketAddr, Source)>,
+    /// There is no way there any more.
+    pub(super) way_is_lost: bool,
     pub(super) staged: Staged,
     /// The deadline that is in the deadline thread's heap, if any; never later than the core's.
     pub(super) scheduled: Option<Instant>,
     /// An initiation is asked for and not yet begun: at most one request per peer is queued.
     pub(super) initiating: bool,
+    /// What went wrong with it.
+    pub(super) evidence: PeerEvidence,
+    pub(super) path: Path,
     /// A file of its own describes it: it stays when all peers are replaced.
     pub(super) is_from_file: bool,
     /// Limits on what it may send and be sent; `None` if there are none, as for most peers.
     pub(super) limits: Option<Box<Limits>>,
     /// The endpoint that was configured; the core's is where the peer was last heard from.
     pub(super) configured: Option<SocketAddr>,
-    pub(super) path: Path,
 }
 
 impl Peer {
@@ -67,13 +78,17 @@ impl Peer {
     ) -> Self {
         let state = PeerState {
             core: Core::new(public_key, static_static),
+            candidates: None,
+            way: None,
+            way_is_lost: false,
             staged: Staged::default(),
             scheduled: None,
             initiating: false,
+            evidence: PeerEvidence::default(),
+            path: Path::default(),
             is_from_file: false,
             limits: None,
             configured: None,
-            path: Path::default(),
         };
         Self {
             id,

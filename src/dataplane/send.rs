@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use super::device::Device;
+use super::evidence::note;
 use super::gso::Segments;
 use super::packet::{Buffer, MAX_PACKET_LEN, Pool, TunBatch, TunPacket};
 use super::path_mtu::LONG;
@@ -85,6 +86,9 @@ impl Device {
     pub(super) fn send_batch(&self, context: &mut Context, now: Instant, batch: &Arc<TunBatch>) {
         self.route(context, batch);
         self.stats.dropped(Drop::NoPeer, context.unrouted.len());
+        if !context.unrouted.is_empty() {
+            self.evidence.no_peer(now, context.unrouted.iter().map(|&packet| batch.bytes(packet)));
+        }
         for packet in context.unrouted.drain(..) {
             self.reports.send(&*self.platform.tun, now, Report::Unreachable, batch.bytes(packet));
         }
@@ -145,6 +149,7 @@ impl Device {
         let port = self.udp().map(|udp| udp.port());
         let mut state = peer.state();
         let Some(endpoint) = state.core.endpoint() else {
+            note(&mut state.evidence.trouble().no_endpoint, now, group.len(), ());
             drop(state);
             self.stats.dropped(Drop::NoEndpoint, group.len());
             for routed in group {
@@ -152,7 +157,7 @@ impl Device {
             }
             return;
         };
-        let limit = state.path.limit(endpoint.remote, self.mtu());
+        let path_limit = state.path.limit(endpoint.remote, self.mtu());
         let asks = state.path.is_due(now, || group.iter().any(|routed| batch.bytes(routed.packet).len() > LONG));
         let mut out = self.outbounds.take();
         // A datagram from our own port to the endpoint of the peer that would carry it is one we just sent: without
@@ -188,8 +193,8 @@ impl Device {
             self.outbounds.put(out);
             self.settle(context, peer, state);
         }
-        if let Some(limit) = limit {
-            self.report_too_big(now, batch, group.iter().map(|routed| routed.packet), limit);
+        if let Some(path_limit) = path_limit {
+            self.report_too_big(now, batch, group.iter().map(|routed| routed.packet), path_limit);
         }
         if asks {
             self.learn_path_mtu(peer, endpoint.remote);

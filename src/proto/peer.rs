@@ -4,9 +4,10 @@
 //! [`Peer::poll_output`] and compares [`Peer::poll_timeout`] with the deadline it has scheduled.
 //!
 //! ```text
-//!   Peer --+-- sessions    previous, current, next: who may send and receive with which key
+//!   Peer --+-- reach       where it may be: candidates, and what follows from silence and from other ways
+//!          +-- sessions    previous, current, next: who may send and receive with which key
 //!          +-- handshakes  our pending initiation, and the epoch that voids work in flight
-//!          +-- timers      five deadlines, attempts, the last-sent-handshake stamp
+//!          +-- timers      seven deadlines, attempts, the last-sent-handshake stamp
 //!          +-- presence    whether the peer is heard, for who watches
 //!          +-- output      what the caller is asked to do
 //! ```
@@ -23,6 +24,7 @@ mod handover;
 mod handshakes;
 mod output;
 mod presence;
+mod reach;
 mod sessions;
 
 #[cfg(test)]
@@ -40,6 +42,7 @@ pub use self::output::Output;
 use self::output::Outputs;
 use self::presence::Presence;
 use self::sessions::Sessions;
+use super::candidates::{Attempt, Candidates, Order};
 use super::constants::{KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME, REKEY_TIMEOUT};
 use super::cookie::CookieJar;
 use super::endpoint::Endpoint;
@@ -100,6 +103,8 @@ pub struct PeerStatus {
     pub rx_bytes: u64,
     /// UDP payload bytes handed to the socket successfully, cookie replies excepted.
     pub tx_bytes: u64,
+    /// Which candidate is preferred.
+    pub order: Order,
     /// Seconds; 0 is off.
     pub persistent_keepalive: u16,
     /// The preshared key; all zero if none.
@@ -113,6 +118,14 @@ pub struct Peer {
     preshared_key: PresharedKey,
     is_up: bool,
     endpoint: Option<Endpoint>,
+    /// Other addresses than the endpoint, if any were ever given.
+    candidates: Option<Box<Candidates>>,
+    /// The initiation that was sent last, while it may be answered.
+    attempt: Option<Box<Attempt>>,
+    /// The next initiation is for a peer that answered a moment ago.
+    is_urgent: bool,
+    /// The next counter half a second after the first packet that was not answered; `None` before.
+    unanswered_from: Option<u64>,
     sessions: Sessions,
     handshake: Handshake,
     epoch: Epoch,
@@ -141,6 +154,10 @@ impl Peer {
             preshared_key: PresharedKey::default(),
             is_up: false,
             endpoint: None,
+            candidates: None,
+            attempt: None,
+            is_urgent: false,
+            unanswered_from: None,
             sessions: Sessions::default(),
             handshake: Handshake::default(),
             epoch: Epoch::default(),
@@ -166,6 +183,7 @@ impl Peer {
     pub fn status(&self) -> PeerStatus {
         PeerStatus {
             endpoint: self.endpoint,
+            order: self.candidates.as_ref().map_or(Order::default(), |candidates| candidates.order()),
             last_handshake: self.last_handshake,
             rx_bytes: self.rx_bytes,
             tx_bytes: self.tx_bytes,
@@ -211,11 +229,6 @@ impl Peer {
         if had_none {
             self.resume_sending();
         }
-    }
-
-    /// Tells whether the interface is up.
-    pub fn is_up(&self) -> bool {
-        self.is_up
     }
 
     /// The interface went up: timers may run; flush; one keepalive if persistent keepalive is on.
@@ -269,9 +282,10 @@ impl Peer {
         if !self.is_up {
             return;
         }
+        let is_conversation = self.timers.is_armed(Timer::PassiveKeepalive);
         self.timers.authenticated_packet_sent(now);
-        if sent.data {
-            self.timers.data_sent(now, rng);
+        if sent.data && self.timers.data_sent(now, rng) && is_conversation {
+            self.expect_answers(now);
         }
         self.keep_key_fresh_after_sending(now);
     }
@@ -343,17 +357,6 @@ impl Peer {
         self.cookies.consume_reply(now, reply)
     }
 
-    /// Something authentic and not replayed came from `from`: the endpoint follows it.
-    fn heard(&mut self, now: Instant, from: Endpoint) {
-        self.presence.heard(now);
-        if let Some(before) = self.endpoint.replace(from)
-            && before.remote != from.remote
-        {
-            // Two moves before the caller drains are one, from where the first began.
-            self.outputs.roamed_from.get_or_insert(before.remote);
-        }
-    }
-
     fn keep_key_fresh_after_receiving(&mut self, now: Instant) {
         // Old enough that a passive keepalive, sent 10 s from now and lost, would leave no time for a handshake.
         let last_minute = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT;
@@ -390,6 +393,7 @@ impl Peer {
         }
         if self.timers.take_expired(Timer::NewHandshake, now) {
             self.clear_source();
+            self.look_up();
             self.request_handshake(now);
         }
         if self.timers.take_expired(Timer::ZeroKeys, now) {
@@ -397,6 +401,12 @@ impl Peer {
         }
         if self.timers.take_expired(Timer::PersistentKeepalive, now) {
             self.start_persistent_keepalive(now);
+        }
+        if self.timers.take_expired(Timer::Silence, now) {
+            self.ask_silent_peer(now);
+        }
+        if self.timers.take_expired(Timer::NextCandidate, now) {
+            self.ask_next_candidate(now);
         }
         self.outputs.silent |= self.presence.fell_silent(now);
     }
@@ -426,6 +436,7 @@ impl Peer {
     fn retry_handshake(&mut self, now: Instant, rng: &mut impl Rng) {
         if self.timers.attempts_exhausted() {
             self.timers.handshake_given_up(now);
+            self.end_attempt();
             self.outputs.purge = true;
             self.outputs.gave_up = true;
             return;
@@ -441,6 +452,7 @@ impl Peer {
         self.timers.handshake_retried();
         self.timers.await_response(now, rng);
         self.clear_source();
+        self.look_up();
         self.outputs.initiate = true;
     }
 

@@ -337,11 +337,11 @@ fn the_mark_decides_the_route() {
     namespace.ip("route add default via 10.2.0.2 table 7");
     namespace.ip("rule add fwmark 9 lookup 7");
     let network = Host::network();
-    let interface = |name| namespace.index(name);
+    let by = |name, address: &str| Some(Source { address: address.parse().unwrap(), interface: namespace.index(name) });
     let remote = "192.0.2.1:5".parse().unwrap();
-    assert_eq!(network.route_interface(remote, 0), Some(interface("one")));
-    assert_eq!(network.route_interface(remote, 9), Some(interface("two")));
-    assert_eq!(network.route_interface("[2001:db8::1]:5".parse().unwrap(), 0), None);
+    assert_eq!(network.source_towards(remote, 0), by("one", "10.1.0.1"));
+    assert_eq!(network.source_towards(remote, 9), by("two", "10.2.0.1"));
+    assert_eq!(network.source_towards("[2001:db8::1]:5".parse().unwrap(), 0), None);
     let udp = network.bind(0, 9).unwrap();
     udp.set_mark(0).unwrap();
     udp.set_mark(u32::MAX).unwrap();

@@ -121,6 +121,10 @@ keys! {
     RvpnRateDown = "rvpn_rate_down",
     RvpnAead = "rvpn_aead",
     RvpnOffload = "rvpn_offload",
+    /// Where a peer may be; rvpn alone.
+    RvpnEndpoints = "rvpn_endpoints",
+    /// Which of them is preferred; rvpn alone.
+    RvpnEndpointOrder = "rvpn_endpoint_order",
 }
 
 impl fmt::Display for Key {

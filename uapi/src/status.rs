@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::allowed_ip::AllowedIp;
+use crate::candidate::{Candidate, EndpointOrder};
 use crate::error::Key;
 use crate::key::{PublicKey, SecretKey};
 use crate::means::{Aead, Offloads};
@@ -46,6 +47,10 @@ pub struct PeerStatus {
     pub preshared_key: Option<SecretKey>,
     /// Where datagrams go; `None` if not known.
     pub endpoint: Option<SocketAddr>,
+    /// Where else it may be, as the operator said.
+    pub endpoints: Vec<Candidate>,
+    /// Which of these is preferred.
+    pub endpoint_order: EndpointOrder,
     /// When the last handshake completed, since the epoch; `None` if never.
     pub last_handshake: Option<Duration>,
     /// Bytes sent, as UDP payload.
@@ -69,6 +74,8 @@ impl PeerStatus {
             rate_down: 0,
             preshared_key: None,
             endpoint: None,
+            endpoints: Vec::new(),
+            endpoint_order: EndpointOrder::Fastest,
             last_handshake: None,
             tx_bytes: 0,
             rx_bytes: 0,
@@ -91,6 +98,7 @@ enum Item {
     Peer(usize),
     /// What only rvpn says of a peer.
     Extras(usize),
+    Candidate(usize, usize),
     AllowedIp(usize, usize),
     End,
     Nothing,
@@ -130,7 +138,17 @@ impl<'a> StatusWriter<'a> {
             }
             Item::Extras(index) => {
                 write_extras(&self.device.peers[index], out);
-                Item::AllowedIp(index, 0)
+                Item::Candidate(index, 0)
+            }
+            Item::Candidate(index, position) => {
+                let Some(candidate) = self.device.peers[index].endpoints.get(position) else {
+                    return Item::AllowedIp(index, 0);
+                };
+                if position == 0 && self.device.peers[index].endpoint_order != EndpointOrder::default() {
+                    write_line(out, Key::RvpnEndpointOrder, self.device.peers[index].endpoint_order);
+                }
+                write_line(out, Key::RvpnEndpoints, candidate);
+                Item::Candidate(index, position + 1)
             }
             Item::AllowedIp(index, position) => {
                 let Some(network) = self.device.peers[index].allowed_ips.get(position) else {

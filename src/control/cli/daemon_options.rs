@@ -4,10 +4,20 @@
 
 use std::ffi::OsString;
 
-use crate::control::environment::{BIND_DEVICE, LISTEN, NETNS, PEERS_DIR};
+use crate::control::environment::{BIND_DEVICE, HOOK, LISTEN, NETNS, PEERS_DIR};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DaemonOptions {
+    /// Start PROGRAM for each event: a peer connects, falls silent, moves, comes or goes.
+    ///
+    /// It finds in its environment: `TUN_DEV_NAME`; `RVPN_EVENT`, as in `rvpn monitor --json`; `RVPN_TIME`; `RVPN_PEER`, a
+    /// public key; and, where they have a meaning, `RVPN_PEER_NAME`, `RVPN_ENDPOINT`, `RVPN_PREVIOUS_ENDPOINT`,
+    /// `RVPN_ALLOWED_IP`, `RVPN_OTHER_PEER`, `RVPN_OTHER_PEER_NAME`, `RVPN_LISTEN_PORT`, `RVPN_PREVIOUS_LISTEN_PORT`,
+    /// `RVPN_MISSED`. Besides there is `PATH`, and nothing else.
+    ///
+    /// Four run at once, those of one peer one after another. One that takes more than 10 s is ended.
+    #[arg(long, value_name = "PROGRAM", value_hint = clap::ValueHint::FilePath)]
+    hook: Option<OsString>,
     /// A directory with a file for each peer, NAME.conf, which is followed while the interface is there.
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     peers_dir: Option<OsString>,
@@ -26,6 +36,7 @@ impl DaemonOptions {
     /// Returns what was said in the place of the variable `name`.
     pub(super) fn variable(&self, name: &str) -> Option<OsString> {
         match name {
+            HOOK => self.hook.clone(),
             PEERS_DIR => self.peers_dir.clone(),
             LISTEN => self.listen.clone(),
             BIND_DEVICE => self.bind_device.clone(),

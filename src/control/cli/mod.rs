@@ -2,8 +2,10 @@
 //!
 //! Each command has a file of its own name. Not here: what the daemon does.
 
+mod capture;
 mod completions;
 mod daemon_options;
+mod doctor;
 mod down;
 mod exit;
 mod failure;
@@ -46,12 +48,16 @@ use super::error::Error;
 use super::host::Linux;
 use super::interface::InterfaceName;
 use super::log::{self, LOG_LEVEL, Level};
+use super::names;
 use super::quick::{World, state};
 use super::socket;
 use crate::platform::linux::process;
 
 /// Runs the program with its arguments and environment.
 pub fn run() -> ExitCode {
+    if std::env::var_os(names::process::VARIABLE).is_some() {
+        return run_names().into();
+    }
     let exit = if std::env::args_os().len() <= 1 { usage() } else { parse_and_run() };
     exit.into()
 }
@@ -70,16 +76,6 @@ struct Arguments {
     foreground: bool,
     #[command(flatten)]
     daemon: daemon_options::DaemonOptions,
-    /// Start PROGRAM for each event: a peer connects, falls silent, moves, comes or goes.
-    ///
-    /// It finds in its environment: `TUN_DEV_NAME`; `RVPN_EVENT`, as in `rvpn monitor --json`; `RVPN_TIME`; `RVPN_PEER`, a
-    /// public key; and, where they have a meaning, `RVPN_PEER_NAME`, `RVPN_ENDPOINT`, `RVPN_PREVIOUS_ENDPOINT`,
-    /// `RVPN_ALLOWED_IP`, `RVPN_OTHER_PEER`, `RVPN_OTHER_PEER_NAME`, `RVPN_LISTEN_PORT`, `RVPN_PREVIOUS_LISTEN_PORT`,
-    /// `RVPN_MISSED`. Besides there is `PATH`, and nothing else.
-    ///
-    /// Four run at once, those of one peer one after another. One that takes more than 10 s is ended.
-    #[arg(long, value_name = "PROGRAM")]
-    hook: Option<PathBuf>,
     /// The interface to make: 1 to 15 characters.
     #[arg(required = true)]
     interface: Option<OsString>,
@@ -121,8 +117,12 @@ enum Command {
     Save(down::Arguments),
     /// Print a file without what only `up` reads.
     Strip(strip::Arguments),
+    /// Say why a tunnel does not work, and what mends it.
+    Doctor(doctor::Arguments),
     /// Let this program, or another file of it, go on where the process of an interface stops; no session is lost.
     Upgrade(upgrade::Arguments),
+    /// Write what passes an interface, or its UDP port, to a file for tcpdump or Wireshark.
+    Capture(capture::Arguments),
     /// Print configuration files for both ends of a new tunnel.
     Pair(pair::Arguments),
     /// Print a script that completes this command line in a shell.
@@ -145,10 +145,9 @@ Environment of the daemon:
   RVPN_OFFLOAD=auto|unequal|off   Leave segmentation to the kernel where it can do it; default: auto
   RVPN_HARDENING=auto|off|LIST    What the daemon gives up once it runs; LIST: no-dumps, no-memory, no-capabilities,
                                   no-landlock, no-seccomp; default: auto, all that the kernel has
-  RVPN_HOOK=PROGRAM               The same as --hook
   RVPN_AEAD=auto|avx512|aws-lc    How packets are sealed: many at once or one by one; default: auto
-  RVPN_PEERS_DIR, RVPN_LISTEN, RVPN_BIND_DEVICE, RVPN_NETNS
-                                  The same as --peers-dir, --listen, --bind-device, --netns
+  RVPN_HOOK, RVPN_PEERS_DIR, RVPN_LISTEN, RVPN_BIND_DEVICE, RVPN_NETNS
+                                  The same as --hook, --peers-dir, --listen, --bind-device, --netns
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
   NOTIFY_SOCKET=ADDRESS           Tell the service manager there when ready and when stopping
   WATCHDOG_USEC=N                 Give it signs of life that it gets only while every thread comes round
@@ -188,9 +187,8 @@ fn parse_and_run() -> Exit {
     };
     match arguments {
         Arguments { command: Some(command), .. } => finish(run_command(&command)),
-        Arguments { interface, foreground, hook, daemon, .. } => {
-            let interface = interface.expect("required where there is no command");
-            match run_daemon(&interface, foreground, hook, &daemon) {
+        Arguments { interface, foreground, daemon, .. } => {
+            match run_daemon(&interface.expect("required where there is no command"), foreground, &daemon) {
                 Ok(()) => Exit::Success,
                 Err(Error::Told) => Exit::Failure,
                 Err(error) => {
@@ -202,22 +200,29 @@ fn parse_and_run() -> Exit {
     }
 }
 
-fn run_daemon(
-    interface: &OsString,
-    foreground: bool,
-    hook: Option<PathBuf>,
-    options: &DaemonOptions,
-) -> Result<(), Error> {
+fn run_daemon(interface: &OsString, foreground: bool, options: &DaemonOptions) -> Result<(), Error> {
     process::inherit_no_further();
     let interface = InterfaceName::new(interface)?;
     if std::env::var_os(UPGRADE).is_some() {
         return upgrade::take_over(&interface);
     }
-    let mut environment = Environment::read(|name| options.variable(name).or_else(|| std::env::var_os(name)))?;
-    environment.hook = hook.or(environment.hook);
+    let environment = Environment::read(|name| options.variable(name).or_else(|| std::env::var_os(name)))?;
     log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, interface.as_str());
     let host = Linux::new(&environment);
     daemon::run(&Options { interface, foreground, environment }, &host)
+}
+
+/// Is the process that looks names up for a daemon.
+fn run_names() -> Exit {
+    let environment = Environment::read(|name| std::env::var_os(name)).unwrap_or_default();
+    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, "names");
+    match names::process::run(environment.hardening) {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            tracing::error!("Looking names up: {error}");
+            Exit::Failure
+        }
+    }
 }
 
 fn run_command(command: &Command) -> Result<(), Failure> {
@@ -242,7 +247,9 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Reload(arguments) => reload::run(arguments, &world(false)?),
         Command::Save(arguments) => save::run(arguments, &world(false)?),
         Command::Strip(arguments) => strip::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments, &client),
         Command::Upgrade(arguments) => upgrade::run(arguments),
+        Command::Capture(arguments) => capture::run(arguments, &client),
         Command::Pair(arguments) => pair::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Manual(arguments) => manual::run(arguments),
@@ -262,7 +269,7 @@ fn finish(outcome: Result<(), Failure>) -> Exit {
     match outcome {
         Ok(()) => Exit::Success,
         Err(failure) => {
-            if !failure.is_unread() {
+            if !failure.is_told() && !failure.is_unread() {
                 tell(&failure.to_string());
             }
             Exit::Failure

@@ -25,7 +25,7 @@ pub mod text;
 pub mod value;
 mod words;
 
-use rvpn_uapi::{AllowedIpChange, PeerSet, PublicKey, SecretKey, Set};
+use rvpn_uapi::{AllowedIpChange, Candidate, PeerSet, PublicKey, SecretKey, Set};
 
 pub use self::fault::{ConfigError, Fault, Position};
 use self::line::{Line, lines};
@@ -98,6 +98,32 @@ impl Config {
         match parser.finish()?.peers.pop() {
             Some(peer) => Ok(peer),
             None => Err(vec![Fault::new(Position { line: 1, column: 1 }, "", "expected `[Peer]` in this file")]),
+        }
+    }
+
+    /// Makes one change of it, in which names of hosts are for rvpn to look up and to follow.
+    ///
+    /// # Errors
+    /// A fault for each endpoint that can be neither handed over nor looked up.
+    pub fn hand_over(mut self) -> Result<Set, Vec<Fault>> {
+        for peer in &mut self.peers {
+            let Some((_, endpoint)) = &peer.endpoint else { continue };
+            let candidate = value::candidate(endpoint.to_string().as_bytes());
+            if let Ok(name @ Candidate::Name { .. }) = candidate {
+                // A list says more than one endpoint, which is there for other tools.
+                peer.set.endpoints.get_or_insert_with(|| vec![name]);
+                peer.endpoint = None;
+            }
+        }
+        self.resolve(Retries(Some(0)), |_, _, _| {})
+    }
+
+    /// Takes the first of its list for the endpoint of a peer that has none, for who knows no lists.
+    pub fn use_first_of_lists(&mut self) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.endpoint.is_none()) {
+            let first = peer.set.endpoints.iter().flatten().next();
+            let endpoint = first.and_then(|first| Endpoint::parse(&first.to_string()));
+            peer.endpoint = endpoint.map(|endpoint| (Position { line: 1, column: 1 }, endpoint));
         }
     }
 

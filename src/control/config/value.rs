@@ -4,9 +4,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rvpn_uapi::{AllowedIp, AllowedIpChange};
+use rvpn_uapi::{AllowedIp, AllowedIpChange, Candidate, EndpointOrder};
 
 use crate::control::endpoint::{Endpoint, is_port_too_high};
+use crate::control::server::interface_index;
 use crate::platform::linux::resolver;
 
 /// What is expected of a key.
@@ -88,6 +89,28 @@ const UNITS: [(u8, u64); 3] = [(b'G', 1_000_000_000), (b'M', 1_000_000), (b'K', 
 pub fn endpoint(value: &[u8]) -> Result<Endpoint, &'static str> {
     let endpoint = str::from_utf8(value).ok().and_then(Endpoint::parse);
     endpoint.ok_or("expected a host and a port, as in vpn.example.com:51820, 192.0.2.1:51820 or [2001:db8::1]:51820")
+}
+
+/// Reads one of the places where a peer may be. The port may be the name of a service.
+///
+/// # Errors
+/// What was expected.
+pub fn candidate(value: &[u8]) -> Result<Candidate, &'static str> {
+    if let Some(candidate) = Candidate::parse(value, &interface_index) {
+        return Ok(candidate);
+    }
+    let expected = "expected a host and a port, as in vpn.example.com:51820, 192.0.2.1:51820 or [2001:db8::1]:51820";
+    let (host, service) = str::from_utf8(value).ok().and_then(|text| text.rsplit_once(':')).ok_or(expected)?;
+    let port = port(service.as_bytes()).map_err(|_| expected)?;
+    Candidate::name(host, port).ok_or(expected)
+}
+
+/// Reads which of them is preferred.
+///
+/// # Errors
+/// What was expected.
+pub fn endpoint_order(value: &[u8]) -> Result<EndpointOrder, &'static str> {
+    EndpointOrder::parse(value).ok_or("expected `fastest` or `strict`")
 }
 
 /// Splits a list at its commas; each item with where it begins.

@@ -21,20 +21,23 @@ use crate::control::apply;
 use crate::control::environment::{self, Environment, Offload};
 use crate::control::error::Error;
 use crate::control::interface::InterfaceName;
+use crate::control::names::{self, Names};
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
 use crate::control::upgrade::offer;
 use crate::dataplane::configure::Change;
 use crate::dataplane::device::Device as Tunnel;
 use crate::dataplane::events::Events;
+use crate::dataplane::evidence::EvidenceSnapshot;
 use crate::dataplane::handover::Holder;
+use crate::dataplane::key_log::{KeyListener, Tell};
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
 use crate::platform::linux::hardening::{Confined, Hardening, Needs};
 use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
 use crate::platform::linux::placement::{Placement, enter_namespace};
-use crate::platform::linux::route_monitor::RouteMonitor;
+use crate::platform::linux::route_monitor::{RouteEvent, RouteMonitor};
 use crate::platform::linux::stop::Stop;
 use crate::platform::linux::tun::{LinuxTun, TunOptions};
 use crate::platform::linux::udp::LinuxNetwork;
@@ -75,6 +78,13 @@ impl Linux {
         }
     }
 
+    /// Goes to where the sockets shall be: all that is opened from here on, and all threads, are there; the TUN stays where
+    /// it was made.
+    fn enter_namespace(&self) -> Result<(), Error> {
+        let action = "enter the network namespace of the sockets";
+        self.netns.as_deref().map_or(Ok(()), enter_namespace).map_err(|source| Error::Start { action, source })
+    }
+
     fn tun_options(&self) -> TunOptions {
         TunOptions { offload: self.offload != Offload::Off, multi_queue: false }
     }
@@ -87,11 +97,7 @@ impl Host for Linux {
 
     fn start(&self, interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
-        if let Some(netns) = &self.netns {
-            // All that is opened from here on, and all threads, are there; the TUN stays where it was made.
-            let action = "enter the network namespace of the sockets";
-            enter_namespace(netns).map_err(|source| Error::Start { action, source })?;
-        }
+        self.enter_namespace()?;
         let start = |source| Error::Start { action: "start the device", source };
         let prepared = Prepared::new(tun, self, ends, Tunnel::start).map_err(start)?;
         prepared.tell(interface, self);
@@ -106,9 +112,12 @@ impl Host for Linux {
         ends: &Ends,
     ) -> Result<Box<dyn Taken>, Error> {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
+        self.enter_namespace()?;
         let start = |source| Error::Start { action: "prepare the device", source };
         let prepared = Prepared::new(tun, self, ends, Tunnel::start_held).map_err(start)?;
-        prepared.network.give(sockets);
+        if sockets.iter().any(Option::is_some) {
+            prepared.network.give(sockets);
+        }
         prepared.tell(interface, self);
         Ok(Box::new(taken::TakenOver::new(prepared, ends.clone())))
     }
@@ -122,6 +131,7 @@ struct Prepared {
     link: LinkMonitor,
     threads: Threads,
     parts: Parts,
+    names: Option<Names>,
     confined: Confined,
 }
 
@@ -132,6 +142,7 @@ struct Running {
     network: Arc<LinuxNetwork>,
     holder: Holder,
     parts: Mutex<Parts>,
+    names: Mutex<Option<Names>>,
     confined: Confined,
 }
 
@@ -153,9 +164,16 @@ impl Prepared {
     ) -> io::Result<Self> {
         let link = LinkMonitor::new(Arc::clone(&tun))?;
         let routes = RouteMonitor::new()?;
-        let placement = options.placement.clone();
-        let (platform, network) = linux::platform(Arc::clone(&tun), options.trains(), placement)?;
+        let (platform, network) = linux::platform(Arc::clone(&tun), options.trains(), options.placement.clone())?;
         let tunnel = Tunnel::new(platform);
+        // From the next line on no program can be started.
+        let names = match names::process::start() {
+            Ok(process) => Some(Names::new(Arc::clone(&tunnel) as _, process)),
+            Err(error) => {
+                tracing::error!("Names of endpoints will not be looked up: {error}");
+                None
+            }
+        };
 
         let confined = options.hardening.confine_process(&Needs {
             socket_directory: &options.socket_directory,
@@ -170,7 +188,7 @@ impl Prepared {
             Ok::<_, io::Error>((threads, follow_routes(&tunnel, routes, ends)?))
         })??;
         parts.monitors.push(monitor);
-        Ok(Self { tunnel, tun, network, link, threads, parts, confined })
+        Ok(Self { tunnel, tun, network, link, threads, parts, names, confined })
     }
 
     fn tell(&self, interface: &InterfaceName, options: &Linux) {
@@ -184,8 +202,9 @@ impl Prepared {
         self.parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
         let holder = self.threads.holder();
         self.parts.threads = Some(self.threads);
-        let Self { tunnel, tun, network, parts, confined, .. } = self;
-        Ok(Running { tunnel, tun, network, holder, parts: Mutex::new(parts), confined })
+        let Self { tunnel, tun, network, parts, names, confined, .. } = self;
+        let (parts, names) = (Mutex::new(parts), Mutex::new(names));
+        Ok(Running { tunnel, tun, network, holder, parts, names, confined })
     }
 }
 
@@ -200,7 +219,13 @@ fn report(ends: &Ends, end: workers::End) {
 fn follow_routes(tunnel: &Arc<Tunnel>, routes: RouteMonitor, ends: &Ends) -> io::Result<JoinHandle<()>> {
     let (device, reporter) = (Arc::clone(tunnel), ends.clone());
     ends.spawn("rvpn-routes", move || {
-        if let Err(error) = routes.run(|| device.routes_changed()) {
+        if let Err(error) = routes.run(|event| match event {
+            RouteEvent::Changed => device.routes_changed(),
+            RouteEvent::Resumed => {
+                tracing::debug!("The machine was asleep");
+                device.resumed();
+            }
+        }) {
             tracing::error!("Watching routes failed: {error}");
             reporter.report(End::ThreadFailed("rvpn-routes".to_owned()));
         }
@@ -261,6 +286,10 @@ impl Configurable for Running {
 }
 
 impl Device for Running {
+    fn evidence(&self) -> EvidenceSnapshot {
+        self.tunnel.evidence()
+    }
+
     fn objects(&self) -> Objects {
         self.tunnel.objects()
     }
@@ -271,6 +300,10 @@ impl Device for Running {
 
     fn release_privileges(&self) -> io::Result<()> {
         self.confined.release_privileges()
+    }
+
+    fn names(&self) -> Option<Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn beat(&self) -> Vec<String> {
@@ -286,6 +319,10 @@ impl Device for Running {
             files.extend(v6.map(|v6| (offer::UDP_V6, v6)));
         }
         Ok(files)
+    }
+
+    fn log_keys(&self, tell: Tell) -> Option<KeyListener> {
+        Some(self.tunnel.log_keys(tell))
     }
 
     fn changes(&self) -> u64 {

@@ -23,6 +23,7 @@ use crate::control::host::Linux;
 use crate::control::interface::InterfaceName;
 use crate::platform::linux::network::{Family, Network, Prefix};
 use crate::platform::linux::nftables::Nftables;
+use crate::platform::linux::wireguard_driver::WireguardDriver;
 
 /// The machine, as far as one tunnel goes.
 pub(super) struct Machine<'a> {
@@ -44,6 +45,11 @@ impl<'a> Machine<'a> {
 
     pub(super) const fn network(&mut self) -> &mut Network {
         &mut self.network
+    }
+
+    /// Returns whether the kernel's driver is to run the interface: names of endpoints are then looked up once, by us.
+    pub(super) fn has_driver(&self) -> bool {
+        !self.world.userspace && WireguardDriver::open().is_ok()
     }
 
     /// Says which keys and peers [`Step::Configure`] means.

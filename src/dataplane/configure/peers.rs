@@ -124,6 +124,10 @@ impl Device {
         if is_new {
             self.announce(Some(&peer), EventKind::PeerAdded);
         }
+        if let Some(order) = change.order {
+            peer.state().core.set_order(order);
+        }
+        let has_names = change.candidates.is_some_and(|candidates| self.apply_candidates(&peer, candidates));
         self.apply_allowed_ips(&peer, change.replace_allowed_ips, &change.allowed_ips);
         if is_new {
             // Only now can a handshake find it: it is complete.
@@ -134,6 +138,10 @@ impl Device {
                 state.core.up(now);
             }
         });
+        if has_names {
+            // Whoever looks them up finds it by now.
+            self.wanted.add(&peer);
+        }
         self.flush(context, &peer);
     }
 

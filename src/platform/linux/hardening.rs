@@ -148,6 +148,27 @@ impl Hardening {
         }
         Confined { outcomes: Arc::new(outcomes), packets }
     }
+
+    /// Gives up what the process that looks names up needs no more: it has no keys, reads files, and asks name servers.
+    pub fn confine_names(self) -> Confined {
+        let outcomes = Part::ALL.map(|part| {
+            if !self.parts[part as usize] {
+                return Err(Lack::Off);
+            }
+            match part {
+                Part::Dumps => memory::forbid_dumps(),
+                // Nothing in it is a secret.
+                Part::Memory => Err(Lack::Off),
+                Part::Capabilities => no_new_privileges().and_then(|()| capabilities::keep_one()),
+                Part::Landlock => no_new_privileges().and_then(|()| landlock::confine_names()),
+                Part::Seccomp => no_new_privileges().and_then(|()| {
+                    Filter::names(self.violation)?.install()?;
+                    Ok("refuses or kills".to_owned())
+                }),
+            }
+        });
+        Confined { outcomes: Arc::new(outcomes), packets: None }
+    }
 }
 
 /// A process that has given up what it could.

@@ -4,6 +4,8 @@
 //!  tun ── vnet_header          udp ── placement, udp_offload, cmsg, socket_name          clock
 //!    \______________________ poller ___/                     alarm
 //!  link_monitor, route_monitor ── netlink, stop            process            resolver            hardening
+//!  network ─────────────────────────/       nftables       wireguard_driver ── netlink_socket       tap       echo
+//!  packet_tap
 //!  network ─────────────────────────/       nftables       wireguard_driver ── netlink_socket
 //!                       all: sys (the only unsafe code)
 //! ```
@@ -25,12 +27,14 @@ use crate::dataplane::io::Platform;
 mod alarm;
 mod clock;
 mod cmsg;
+pub mod echo;
 pub mod hardening;
 pub mod link_monitor;
 mod netlink;
 mod netlink_socket;
 pub mod network;
 pub mod nftables;
+pub mod packet_tap;
 #[doc(hidden)]
 pub mod parsing;
 pub mod placement;
@@ -38,9 +42,11 @@ pub mod poller;
 pub mod process;
 pub mod resolver;
 pub mod route_monitor;
+mod sleep_watch;
 mod socket_name;
 pub mod stop;
 mod sys;
+pub mod tap;
 pub mod tun;
 pub mod udp;
 pub mod udp_offload;

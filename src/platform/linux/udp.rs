@@ -40,13 +40,13 @@ pub struct LinuxNetwork {
     placement: Placement,
     routes: Arc<Mutex<Netlink>>,
     /// Sockets of another process, to be given out at the first bind.
-    given: Mutex<Option<Given>>,
+    given: Mutex<Option<Sockets>>,
     /// Those that were bound and may still be in use.
     bound: Mutex<Vec<Weak<LinuxUdp>>>,
 }
 
-/// Sockets that another process has bound: IPv4 and IPv6, as far as there are any.
-type Given = [Option<OwnedFd>; 2];
+/// Bound sockets of one port: for IPv4 and for IPv6, at least one.
+pub type Sockets = [Option<OwnedFd>; 2];
 
 impl LinuxNetwork {
     /// Makes sockets at `placement` that wake `poller` and hand such `trains` to the kernel; with any, it also merges what
@@ -56,8 +56,7 @@ impl LinuxNetwork {
     /// The OS's, if there is no netlink.
     pub fn new(poller: Arc<LinuxPoller>, trains: Trains, placement: Placement) -> io::Result<Self> {
         let (given, bound) = (Mutex::new(None), Mutex::new(Vec::new()));
-        let routes = Arc::new(Mutex::new(Netlink::open(0)?));
-        Ok(Self { poller, trains, placement, routes, given, bound })
+        Ok(Self { poller, trains, placement, routes: Arc::new(Mutex::new(Netlink::open(0)?)), given, bound })
     }
 
     /// Tries whether sockets can be where they shall be.
@@ -72,7 +71,7 @@ impl LinuxNetwork {
     }
 
     /// Takes over sockets that another process has bound and configured: the next bind to their port returns them.
-    pub fn give(&self, sockets: [Option<OwnedFd>; 2]) {
+    pub fn give(&self, sockets: Sockets) {
         *lock(&self.given) = Some(sockets);
     }
 
@@ -80,23 +79,28 @@ impl LinuxNetwork {
     ///
     /// # Errors
     /// The OS's, if there are too many open files.
-    pub fn sockets(&self, port: u16) -> io::Result<Option<[Option<OwnedFd>; 2]>> {
+    pub fn sockets(&self, port: u16) -> io::Result<Option<Sockets>> {
         let bound = lock(&self.bound).iter().filter_map(Weak::upgrade).find(|udp| udp.port == port);
         let duplicate = |socket: &Option<OwnedFd>| socket.as_ref().map(OwnedFd::try_clone).transpose();
-        let duplicates = |udp: Arc<LinuxUdp>| Ok([duplicate(&udp.v4)?, duplicate(&udp.v6)?]);
-        bound.map(duplicates).transpose()
+        bound.map(|udp| Ok([duplicate(&udp.v4)?, duplicate(&udp.v6)?])).transpose()
     }
 
     /// Binds sockets, or takes those of another process that are bound to `port` already.
     fn bind_or_take(&self, port: u16, mark: u32) -> io::Result<LinuxUdp> {
-        if let Some([v4, v6]) = lock(&self.given).take()
-            && let Some(socket) = v4.as_ref().or(v6.as_ref())
-            && SocketAddr::try_from(rustix::net::getsockname(socket)?)?.port() == port
+        if let Some(sockets) = lock(&self.given).take()
+            && port_of(&sockets)? == port
         {
-            return LinuxUdp::take(v4, v6, port, mark, self.trains, &self.routes);
+            return LinuxUdp::take(sockets, mark, self.trains, &self.routes);
         }
         LinuxUdp::bind(port, mark, self.trains, &self.placement, &self.routes)
     }
+}
+
+/// # Errors
+/// EBADF if there is no socket, which its makers rule out.
+fn port_of(sockets: &Sockets) -> io::Result<u16> {
+    let socket = sockets.iter().flatten().next().ok_or(rustix::io::Errno::BADF)?;
+    Ok(SocketAddr::try_from(rustix::net::getsockname(socket)?)?.port())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -120,9 +124,9 @@ impl Network for LinuxNetwork {
         Ok(udp)
     }
 
-    fn route_interface(&self, remote: SocketAddr, mark: u32) -> Option<u32> {
+    fn source_towards(&self, remote: SocketAddr, mark: u32) -> Option<Source> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        routes.route_interface(remote, mark).ok().flatten()
+        routes.source_towards(remote, mark).ok().flatten()
     }
 }
 
@@ -186,21 +190,15 @@ impl LinuxUdp {
         } else {
             None
         };
-        Self::take(v4, v6, port, mark, trains, routes)
+        Self::take([v4, v6], mark, trains, routes)
     }
 
-    /// Takes sockets that are bound to `port` and marked, and settles what they merge and cut.
-    fn take(
-        v4: Option<OwnedFd>,
-        v6: Option<OwnedFd>,
-        port: u16,
-        mark: u32,
-        trains: Trains,
-        routes: &Arc<Mutex<Netlink>>,
-    ) -> io::Result<Self> {
+    /// Takes sockets that are bound and marked, and settles what they merge and cut.
+    fn take(sockets: Sockets, mark: u32, trains: Trains, routes: &Arc<Mutex<Netlink>>) -> io::Result<Self> {
+        let port = port_of(&sockets)?;
         let mut segments = trains != Trains::None;
         let mut merges = segments;
-        for socket in [&v4, &v6].into_iter().flatten() {
+        for socket in sockets.iter().flatten() {
             if trains == Trains::None {
                 // The process that had it before may have asked for it. What cannot merge does not.
                 let _ = sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 0);
@@ -211,6 +209,7 @@ impl LinuxUdp {
             }
         }
         let trains = if segments { trains } else { Trains::None };
+        let [v4, v6] = sockets;
         let (mark, v6_first) = (AtomicU32::new(mark), AtomicBool::new(false));
         Ok(Self { v4, v6, port, trains, routes: Arc::clone(routes), mark, receives_trains: merges, v6_first })
     }

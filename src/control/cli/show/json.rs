@@ -50,6 +50,7 @@ struct Peer {
     #[serde(skip_serializing_if = "Option::is_none")]
     preshared_key: Option<Secret>,
     endpoint: Option<String>,
+    endpoints: Vec<String>,
     allowed_ips: Vec<String>,
     latest_handshake: Option<String>,
     rx_bytes: u64,
@@ -107,6 +108,7 @@ fn peer(status: &PeerStatus, shows_keys: bool) -> Peer {
         has_preshared_key: status.preshared_key.is_some(),
         preshared_key: secret(status.preshared_key.as_ref(), shows_keys),
         endpoint: status.endpoint.map(|endpoint: SocketAddr| endpoint_text(endpoint)),
+        endpoints: status.endpoints.iter().map(ToString::to_string).collect(),
         allowed_ips: status.allowed_ips.iter().map(network).collect(),
         latest_handshake: status.last_handshake.map(rfc_3339),
         rx_bytes: status.rx_bytes,
@@ -169,13 +171,13 @@ mod tests {
             json!([
                 {
                     "public_key": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "name": "alice", "from_file": true, "rate_up": null, "rate_down": 7, "has_preshared_key": true,
-                    "endpoint": "192.0.2.1:51820", "allowed_ips": ["10.0.0.0/24", "::/0"],
+                    "endpoint": "192.0.2.1:51820", "endpoints": [], "allowed_ips": ["10.0.0.0/24", "::/0"],
                     "latest_handshake": "1970-01-01T00:00:01Z", "rx_bytes": u64::MAX, "tx_bytes": 0,
                     "persistent_keepalive": 25
                 },
                 {
                     "public_key": "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=", "name": null, "from_file": false, "rate_up": null, "rate_down": null, "has_preshared_key": false,
-                    "endpoint": null, "allowed_ips": [], "latest_handshake": null, "rx_bytes": 0, "tx_bytes": 0,
+                    "endpoint": null, "endpoints": [], "allowed_ips": [], "latest_handshake": null, "rx_bytes": 0, "tx_bytes": 0,
                     "persistent_keepalive": null
                 }
             ])

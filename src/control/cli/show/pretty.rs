@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use rvpn_uapi::{Aead, DeviceStatus, Offloads, PeerStatus, SecretKey};
+use rvpn_uapi::{Aead, DeviceStatus, EndpointOrder, Offloads, PeerStatus, SecretKey};
 use zeroize::Zeroizing;
 
 use crate::control::cli::pubkey::public_key;
@@ -75,6 +75,11 @@ impl View {
         }
         if let Some(endpoint) = peer.endpoint {
             self.entry("endpoint", &endpoint_text(endpoint), out)?;
+        }
+        if !peer.endpoints.is_empty() {
+            let list: Vec<_> = peer.endpoints.iter().map(ToString::to_string).collect();
+            let order = if peer.endpoint_order == EndpointOrder::Strict { " (in this order)" } else { "" };
+            self.entry("endpoints", &format!("{}{order}", list.join(", ")), out)?;
         }
         self.entry("allowed ips", &self.allowed_ips(peer), out)?;
         let handshake = peer.last_handshake.unwrap_or_default().as_secs();

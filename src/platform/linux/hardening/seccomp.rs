@@ -60,6 +60,15 @@ impl Filter {
         Ok(Self { programs: vec![refused, allow_only([calls, attempted].concat(), violation)?] })
     }
 
+    /// Makes the filter of the process that looks names up.
+    pub(super) fn names(violation: Violation) -> Result<Self, Lack> {
+        let mut calls = [calls::common(), calls::control(), calls::names()].concat();
+        calls.retain(|call| !calls::beyond_names().contains(&call.number));
+        let mut attempted = calls::attempted();
+        attempted.retain(|attempt| calls.iter().all(|call| call.number != attempt.number));
+        Ok(Self { programs: vec![allow_only([calls, attempted].concat(), violation)?] })
+    }
+
     /// Makes the filter of the threads that carry packets, and of the one that starts them: on top of the process's.
     pub(super) fn packets(violation: Violation) -> Result<Self, Lack> {
         let attempted = calls::attempted();
@@ -150,7 +159,7 @@ mod tests {
     fn the_lists_make_programs_the_kernel_would_take() {
         for violation in [Violation::Refuse, Violation::Kill] {
             let processes = needs().map(|needs| Filter::process(violation, &needs));
-            for filter in processes.into_iter().chain([Filter::packets(violation)]) {
+            for filter in processes.into_iter().chain([Filter::packets(violation), Filter::names(violation)]) {
                 for program in filter.unwrap().programs {
                     assert!((2..4096).contains(&program.steps.len()), "{}", program.steps.len());
                 }
