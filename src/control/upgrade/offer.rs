@@ -189,6 +189,8 @@ fn peer_set(peer: &PeerStatus) -> PeerSet {
     let first = peer.allowed_ips.iter().take(NETWORKS_PER_REQUEST).copied();
     PeerSet {
         name: peer.name.clone().map(Some),
+        rate_up: Some(peer.rate_up),
+        rate_down: Some(peer.rate_down),
         preshared_key: peer.preshared_key.clone().or_else(|| Some(SecretKey::new(&[0; 32]))),
         endpoints: (!peer.endpoints.is_empty()).then(|| peer.endpoints.clone()),
         endpoint_order: (!peer.endpoints.is_empty()).then_some(peer.endpoint_order),
