@@ -33,9 +33,12 @@ pub fn change(set: &Set) -> Change {
 fn peer_change(peer: &PeerSet) -> PeerChange {
     PeerChange {
         public_key: public_key(peer.public_key),
+        is_from_file: false,
         remove: peer.remove,
         update_only: peer.update_only,
         name: peer.name.as_ref().map(|name| name.as_ref().map(Into::into)),
+        rate_up: peer.rate_up,
+        rate_down: peer.rate_down,
         preshared_key: peer.preshared_key.as_ref().map(preshared_key),
         endpoint: peer.endpoint,
         candidates: peer.endpoints.as_ref().map(|list| list.iter().map(candidate).collect()),
@@ -109,6 +112,9 @@ fn offloads(in_use: OffloadsInUse) -> Offloads {
 fn peer_status(peer: &PeerSnapshot) -> PeerStatus {
     PeerStatus {
         name: peer.name.as_deref().and_then(PeerName::new),
+        is_from_file: peer.is_from_file,
+        rate_up: peer.rate_up,
+        rate_down: peer.rate_down,
         preshared_key: Some(preshared_key_text(&peer.status.preshared_key)),
         endpoint: peer.status.endpoint.map(|endpoint| endpoint.remote),
         endpoints: peer.candidates.iter().flat_map(|list| list.iter()).map(candidate_text).collect(),
@@ -133,8 +139,8 @@ pub fn errno(error: &ApplyError) -> Errno {
     }
 }
 
-/// Takes the name of a peer.
-const fn public_key(key: rvpn_uapi::PublicKey) -> PublicKey {
+/// Takes the key that names a peer.
+pub const fn public_key(key: rvpn_uapi::PublicKey) -> PublicKey {
     PublicKey(key.0)
 }
 

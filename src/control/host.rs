@@ -16,6 +16,7 @@ use super::names::Names;
 use super::outcome::Ends;
 use super::server::Configurable;
 use super::upgrade::UpgradeError;
+use crate::dataplane::events::Events;
 use crate::dataplane::handover::ResumeError;
 use crate::dataplane::objects::Objects;
 
@@ -108,6 +109,9 @@ pub trait Holding {
 pub trait Device: Configurable {
     /// Counts what the device holds.
     fn objects(&self) -> Objects;
+
+    /// Returns where what happens is told.
+    fn events(&self) -> &Arc<Events>;
 
     /// Gives up the privileges of the calling thread, and so of those it starts from now on. To be called when the thread
     /// that will call [`Configurable::apply`], which needs them, has been started.

@@ -10,7 +10,6 @@
 //! Not here: the ways of packets (see `send`, `receive`, `handshakes`), configuration (see `configure`).
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -69,7 +68,7 @@ pub struct Device {
     pub(super) deadlines: Deadlines,
     pub(super) stats: Stats,
     pub(super) reports: Reports,
-    pub(super) events: Events,
+    pub(super) events: Arc<Events>,
 }
 
 /// What a 32-bit index stands for. Responses may use only the first, transport data only the second, cookie replies
@@ -107,7 +106,7 @@ impl Device {
             deadlines: Deadlines::new(),
             stats: Stats::default(),
             reports: Reports::new(),
-            events: Events::default(),
+            events: Arc::default(),
         })
     }
 
@@ -185,16 +184,9 @@ impl Device {
                     }
                 }
                 Output::HandshakeComplete => keypair_created = true,
-                Output::Connected => {
-                    context.events.extend(endpoint(&state).map(|endpoint| EventKind::Connected { endpoint }))
-                }
-                Output::Silent => context.events.push(EventKind::Silent { endpoint: endpoint(&state) }),
-                Output::Roamed(from) => {
-                    let to = endpoint(&state).filter(|to| *to != from);
-                    context.events.extend(to.map(|to| EventKind::Roamed { from, to }));
-                }
-                Output::HandshakeGaveUp => {
-                    context.events.push(EventKind::HandshakeGaveUp { endpoint: endpoint(&state) })
+                Output::Connected | Output::Silent | Output::Roamed(_) | Output::HandshakeGaveUp => {
+                    let kind = EventKind::of(&output, state.core.endpoint());
+                    context.events.extend(kind.map(|kind| self.event(Some(peer), kind)));
                 }
                 Output::LookUp => look_up = true,
                 Output::SendInitiation(to, message) => initiation = Some((to, message)),
@@ -207,9 +199,10 @@ impl Device {
             self.deadlines.schedule(&*self.platform.alarm, deadline, peer);
         }
         flush &= !state.staged.is_empty();
-        for event in &context.events {
-            self.publish(Some(peer), *event);
-        }
+        // Under the lock, which keeps the order of the peer's events; who waits is woken when it is gone.
+        context.events.iter().for_each(|event| self.events.publish(event));
+        let is_news = !context.events.is_empty();
+        context.events.clear();
         drop(state);
         if keypair_created {
             tracing::debug!("Keypair created for peer {}", peer.label());
@@ -218,8 +211,8 @@ impl Device {
         if look_up {
             self.wanted.add(peer);
         }
-        for event in context.events.drain(..) {
-            self.tell(Some(peer), event);
+        if is_news {
+            self.events.wake();
         }
         if let Some((to, message)) = initiation {
             tracing::debug!("Sending the same handshake initiation to peer {} ({})", peer.label(), to.remote);
@@ -239,10 +232,6 @@ impl Device {
     pub(super) fn free_index(&self, index: Index) {
         write(&self.indices).remove(index);
     }
-}
-
-fn endpoint(state: &PeerState) -> Option<SocketAddr> {
-    state.core.endpoint().map(|endpoint| endpoint.remote)
 }
 
 /// The peers of a device by public key, and in the order they were added.

@@ -26,6 +26,7 @@ mod pulse;
 mod queue;
 #[cfg(test)]
 mod queue_tests;
+mod rate;
 mod receive;
 mod reports;
 mod routes;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::candidates::Candidates;
 use super::path_mtu::Path;
 use super::queue::OrderedQueue;
+use super::rate::Limits;
 use super::receive::Inbound;
 use super::send::Outbound;
 use super::sync::{Mutex, MutexGuard, lock};
@@ -56,6 +57,12 @@ pub(super) struct PeerState {
     /// An initiation is asked for and not yet begun: at most one request per peer is queued.
     pub(super) initiating: bool,
     pub(super) path: Path,
+    /// A file of its own describes it: it stays when all peers are replaced.
+    pub(super) is_from_file: bool,
+    /// Limits on what it may send and be sent; `None` if there are none, as for most peers.
+    pub(super) limits: Option<Box<Limits>>,
+    /// The endpoint that was configured; the core's is where the peer was last heard from.
+    pub(super) configured: Option<SocketAddr>,
 }
 
 impl Peer {
@@ -75,6 +82,9 @@ impl Peer {
             scheduled: None,
             initiating: false,
             path: Path::default(),
+            is_from_file: false,
+            limits: None,
+            configured: None,
         };
         Self {
             id,
@@ -102,19 +112,27 @@ impl Peer {
         *lock(&self.name) = name;
     }
 
-    /// Returns what it is called in the log: its name, if it has one, and the beginning of its key.
-    pub(super) fn label(&self) -> impl fmt::Display {
-        Label(self)
+    /// Returns what it is called in events and in the log.
+    pub(super) fn label(&self) -> PeerLabel {
+        PeerLabel { public_key: self.public_key, name: self.name() }
     }
 }
 
-struct Label<'a>(&'a Peer);
+/// Which peer is spoken of, to people: the name it had at that moment, and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerLabel {
+    /// Its static public key.
+    pub public_key: PublicKey,
+    /// What people call it.
+    pub name: Option<Arc<str>>,
+}
 
-impl fmt::Display for Label<'_> {
+/// The name, if there is one, and the beginning of the key.
+impl fmt::Display for PeerLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.name() {
-            Some(name) => write!(f, "{name} ({:?})", self.0.public_key),
-            None => write!(f, "{:?}", self.0.public_key),
+        match &self.name {
+            Some(name) => write!(f, "{name} ({:?})", self.public_key),
+            None => write!(f, "{:?}", self.public_key),
         }
     }
 }

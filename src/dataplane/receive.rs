@@ -215,7 +215,14 @@ impl Device {
             let keepalives = self.accept(context, now, peer, &mut inbound);
             let data = self.check_sources(peer, &mut inbound);
             if keepalives + data > 0 {
-                peer.state().core.add_rx_bytes(keepalives + data);
+                let mut state = peer.state();
+                state.core.add_rx_bytes(keepalives + data);
+                if let Some(bucket) = state.limits.as_mut().and_then(|limits| limits.up.as_mut()) {
+                    let before = inbound.packets.len();
+                    let mut admit = bucket.at(now);
+                    inbound.packets.retain(|packet| admit(packet.len as usize));
+                    self.stats.dropped(Drop::OverRateUp, before - inbound.packets.len());
+                }
             }
             self.write_to_tun(context, &inbound);
             self.pool.put(inbound.buffers.drain(..));

@@ -229,6 +229,11 @@ impl Peer {
         }
     }
 
+    /// Forgets where the peer was heard from; nothing is asked for.
+    pub fn replace_endpoint(&mut self, remote: Option<SocketAddr>) {
+        self.endpoint = remote.map(Endpoint::configured);
+    }
+
     /// Returns the endpoint.
     pub fn endpoint(&self) -> Option<Endpoint> {
         self.endpoint

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rvpn::dataplane::io::{Families, Network, Poller, Transmit, Udp};
 use rvpn::dataplane::packet::{Pool, UdpBatch};
+use rvpn::platform::linux::placement::Placement;
 use rvpn::platform::linux::poller::LinuxPoller;
 use rvpn::platform::linux::udp::LinuxNetwork;
 use rvpn::platform::linux::udp_offload::Trains;
@@ -365,12 +366,14 @@ impl Host {
     fn new() -> Self {
         let stand_in = stand_in();
         let poller = Arc::new(LinuxPoller::new(stand_in.as_fd()).unwrap());
-        let udp = LinuxNetwork::new(Arc::clone(&poller), Trains::Any).unwrap().bind(0, 0).unwrap();
+        let udp =
+            LinuxNetwork::new(Arc::clone(&poller), Trains::Any, Placement::default()).unwrap().bind(0, 0).unwrap();
         Self { udp, poller, pool: Pool::new(64), _stand_in: stand_in }
     }
 
     fn network() -> LinuxNetwork {
-        LinuxNetwork::new(Arc::new(LinuxPoller::new(stand_in().as_fd()).unwrap()), Trains::Any).unwrap()
+        LinuxNetwork::new(Arc::new(LinuxPoller::new(stand_in().as_fd()).unwrap()), Trains::Any, Placement::default())
+            .unwrap()
     }
 
     fn address(&self, ip: &str) -> SocketAddr {

@@ -116,6 +116,9 @@ keys! {
     TxBytes = "tx_bytes",
     Errno = "errno",
     RvpnName = "rvpn_name",
+    RvpnFile = "rvpn_file",
+    RvpnRateUp = "rvpn_rate_up",
+    RvpnRateDown = "rvpn_rate_down",
     RvpnAead = "rvpn_aead",
     RvpnOffload = "rvpn_offload",
     /// Where a peer may be; rvpn alone.

@@ -131,6 +131,9 @@ fn peer_line(peer: &mut PeerStatus, key: Key, value: &[u8], scope_of: &ScopeOf) 
         Key::PersistentKeepalive => peer.persistent_keepalive = number::parse(value).ok_or(bad)?,
         // One that a later release would take is as good as none.
         Key::RvpnName => peer.name = PeerName::parse(value).flatten(),
+        Key::RvpnFile => peer.is_from_file = value == b"true",
+        Key::RvpnRateUp => peer.rate_up = number::parse(value).ok_or(bad)?,
+        Key::RvpnRateDown => peer.rate_down = number::parse(value).ok_or(bad)?,
         Key::AllowedIp => {
             let network = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             peer.allowed_ips.push(network.ok_or(bad)?);

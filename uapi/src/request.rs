@@ -255,6 +255,8 @@ fn peer_line(peer: &mut PeerSet, key: Key, value: &[u8], scope_of: &ScopeOf) -> 
         Key::Remove => peer.remove = truth(value).ok_or(bad)?,
         Key::UpdateOnly => peer.update_only = truth(value).ok_or(bad)?,
         Key::RvpnName => peer.name = Some(PeerName::parse(value).ok_or(bad)?),
+        Key::RvpnRateUp => peer.rate_up = Some(number::parse(value).ok_or(bad)?),
+        Key::RvpnRateDown => peer.rate_down = Some(number::parse(value).ok_or(bad)?),
         Key::PresharedKey => peer.preshared_key = Some(SecretKey::from_hex(value).ok_or(bad)?),
         Key::Endpoint => peer.endpoint = Some(endpoint::parse(value, scope_of).ok_or(bad)?),
         Key::RvpnEndpoints => {
@@ -327,6 +329,11 @@ fn write_peer(peer: &PeerSet, out: &mut Vec<u8>) {
     }
     if let Some(name) = &peer.name {
         write_line(out, Key::RvpnName, name.as_ref().map_or("", PeerName::as_str));
+    }
+    for (key, rate) in [(Key::RvpnRateUp, peer.rate_up), (Key::RvpnRateDown, peer.rate_down)] {
+        if let Some(rate) = rate {
+            write_line(out, key, rate);
+        }
     }
     if let Some(key) = &peer.preshared_key {
         write_secret(out, Key::PresharedKey, key);

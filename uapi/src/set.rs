@@ -35,6 +35,10 @@ pub struct PeerSet {
     pub update_only: bool,
     /// The new name; `Some(None)` takes it away. Only rvpn keeps names.
     pub name: Option<Option<PeerName>>,
+    /// The new limit on what it may send, in bits a second; 0 takes it away. Only rvpn has limits.
+    pub rate_up: Option<u64>,
+    /// The new limit on what it may be sent, in bits a second; 0 takes it away.
+    pub rate_down: Option<u64>,
     /// The new preshared key; all zero removes it.
     pub preshared_key: Option<SecretKey>,
     /// The new endpoint.
@@ -59,6 +63,8 @@ impl PeerSet {
             remove: false,
             update_only: false,
             name: None,
+            rate_up: None,
+            rate_down: None,
             preshared_key: None,
             endpoint: None,
             endpoints: None,
@@ -84,10 +90,15 @@ impl Set {
 
 impl PeerSet {
     const fn is_extended(&self) -> bool {
-        self.name.is_some() || self.endpoints.is_some() || self.endpoint_order.is_some()
+        self.name.is_some()
+            || self.rate_up.is_some()
+            || self.rate_down.is_some()
+            || self.endpoints.is_some()
+            || self.endpoint_order.is_some()
     }
 
     fn strip_extensions(&mut self) {
-        (self.name, self.endpoints, self.endpoint_order) = (None, None, None);
+        (self.name, self.rate_up, self.rate_down) = (None, None, None);
+        (self.endpoints, self.endpoint_order) = (None, None);
     }
 }

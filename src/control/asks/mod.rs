@@ -6,8 +6,13 @@
 //!
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
+mod events;
+mod forget;
+mod objects;
 mod upgrade;
 mod version;
+
+pub(super) use self::events::Feed;
 
 use std::io;
 use std::sync::Arc;
@@ -41,6 +46,9 @@ impl Asks {
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
             "upgrade" => upgrade::answer(self, &ask, stream).await,
+            "events" => events::answer(self.device.events(), stream).await,
+            "forget" => forget::answer(self, &ask, &mut stream).await,
+            "objects" => objects::answer(self, &mut stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");

@@ -3,12 +3,15 @@
 //! Each command has a file of its own name. Not here: what the daemon does.
 
 mod completions;
+mod daemon_options;
 mod down;
 mod exit;
 mod failure;
+mod forget;
 mod genkey;
 mod genpsk;
 mod manual;
+mod monitor;
 mod pair;
 mod peer_word;
 mod pubkey;
@@ -33,6 +36,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::daemon_options::DaemonOptions;
 use self::exit::Exit;
 use self::failure::Failure;
 use super::client::Client;
@@ -68,6 +72,8 @@ struct Arguments {
     /// Stay in the foreground.
     #[arg(short, long)]
     foreground: bool,
+    #[command(flatten)]
+    daemon: daemon_options::DaemonOptions,
     /// The interface to make: 1 to 15 characters.
     #[arg(required = true)]
     interface: Option<OsString>,
@@ -79,6 +85,8 @@ struct Arguments {
 enum Command {
     /// Show interfaces: configuration, peers, handshakes, traffic.
     Show(show::Arguments),
+    /// Print what happens to the peers of an interface, as it happens, until its daemon ends.
+    Monitor(monitor::Arguments),
     /// Print the configuration of an interface, for `setconf`.
     Showconf(showconf::Arguments),
     /// Change an interface: its keys and ports, its peers.
@@ -89,6 +97,8 @@ enum Command {
     Addconf(setconf::Arguments),
     /// Make a file the configuration, without interrupting peers that stay.
     Syncconf(setconf::Arguments),
+    /// Drop sessions and learnt endpoints of a peer, and keep what is configured.
+    Forget(forget::Arguments),
     /// Print a new private key.
     Genkey(genkey::Arguments),
     /// Print a new preshared key.
@@ -121,6 +131,8 @@ const ENVIRONMENT: &str = "\
 Environment of the daemon:
   LOG_LEVEL=verbose|error|silent  How much to log to standard error; `debug` is `verbose`; default: error.
                                   In the background, nothing is logged unless this is set
+  LOG_FORMAT=text|json|journal    In which form; `journal` is systemd's, with fields; default: `journal` if standard
+                                  error is connected to it, else `text`
   WG_PROCESS_FOREGROUND=1         The same as --foreground
   WG_TUN_FD=N                     Use the TUN device that is open as file N instead of opening INTERFACE
   RVPN_WORKERS=N                  Let N threads carry packets; default: as many as there are cores
@@ -128,6 +140,8 @@ Environment of the daemon:
   RVPN_HARDENING=auto|off|LIST    What the daemon gives up once it runs; LIST: no-dumps, no-memory, no-capabilities,
                                   no-landlock, no-seccomp; default: auto, all that the kernel has
   RVPN_AEAD=auto|avx512|aws-lc    How packets are sealed: many at once or one by one; default: auto
+  RVPN_HOOK, RVPN_PEERS_DIR, RVPN_LISTEN, RVPN_BIND_DEVICE, RVPN_NETNS
+                                  The same as --hook, --peers-dir, --listen, --bind-device, --netns
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
   NOTIFY_SOCKET=ADDRESS           Tell the service manager there when ready and when stopping
   WATCHDOG_USEC=N                 Give it signs of life that it gets only while every thread comes round
@@ -167,8 +181,8 @@ fn parse_and_run() -> Exit {
     };
     match arguments {
         Arguments { command: Some(command), .. } => finish(run_command(&command)),
-        Arguments { interface, foreground, .. } => {
-            match run_daemon(&interface.expect("required where there is no command"), foreground) {
+        Arguments { interface, foreground, daemon, .. } => {
+            match run_daemon(&interface.expect("required where there is no command"), foreground, &daemon) {
                 Ok(()) => Exit::Success,
                 Err(Error::Told) => Exit::Failure,
                 Err(error) => {
@@ -180,22 +194,22 @@ fn parse_and_run() -> Exit {
     }
 }
 
-fn run_daemon(interface: &OsString, foreground: bool) -> Result<(), Error> {
+fn run_daemon(interface: &OsString, foreground: bool, options: &DaemonOptions) -> Result<(), Error> {
     process::inherit_no_further();
     let interface = InterfaceName::new(interface)?;
     if std::env::var_os(UPGRADE).is_some() {
         return upgrade::take_over(&interface);
     }
-    let environment = Environment::read(|name| std::env::var_os(name))?;
-    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
+    let environment = Environment::read(|name| options.variable(name).or_else(|| std::env::var_os(name)))?;
+    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, interface.as_str());
     let host = Linux::new(&environment);
     daemon::run(&Options { interface, foreground, environment }, &host)
 }
 
 /// Is the process that looks names up for a daemon.
 fn run_names() -> Exit {
-    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
     let environment = Environment::read(|name| std::env::var_os(name)).unwrap_or_default();
+    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, "rvpn-names");
     match names::process::run(environment.hardening) {
         Ok(()) => Exit::Success,
         Err(error) => {
@@ -212,11 +226,13 @@ fn run_command(command: &Command) -> Result<(), Failure> {
     let world = |userspace| world(directory, userspace);
     match command {
         Command::Show(arguments) => show::run(arguments, &client),
+        Command::Monitor(arguments) => monitor::run(arguments, &client),
         Command::Showconf(arguments) => showconf::run(arguments, &client),
         Command::Set(arguments) => set::run(arguments, &client),
         Command::Setconf(arguments) => setconf::run(arguments, &client),
         Command::Addconf(arguments) => setconf::run_add(arguments, &client),
         Command::Syncconf(arguments) => syncconf::run(arguments, &client),
+        Command::Forget(arguments) => forget::run(arguments, &client),
         Command::Genkey(arguments) => genkey::run(arguments),
         Command::Genpsk(arguments) => genpsk::run(arguments),
         Command::Pubkey => pubkey::run(),

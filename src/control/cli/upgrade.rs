@@ -143,12 +143,12 @@ fn take_over_for(interface: &InterfaceName, waiting: &mut Option<Parent>) -> Res
     let name = OsString::from("rvpn");
     let start = taking.start();
     let arguments = super::Arguments::try_parse_from(std::iter::once(&name).chain(&start.arguments));
-    arguments
+    let arguments = arguments
         .map_err(|error| failed(UpgradeError::State(format!("the daemon's arguments are not understood: {error}"))))?;
-    let environment = Environment::read(|name| start.variable(name))?;
+    let environment = Environment::read(|name| arguments.daemon.variable(name).or_else(|| start.variable(name)))?;
     let level = Level::parse(start.variable(LOG_LEVEL).as_deref());
     taking.take_log().map_err(failed)?;
-    log::start(level);
+    log::start(level, environment.log_format, interface.as_str());
     let host = Linux::new(&environment);
     let options = Options { interface: interface.clone(), foreground: true, environment };
     let on_ready = |pause: Duration| {

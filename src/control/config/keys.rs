@@ -103,7 +103,7 @@ pub const QUICK: [KeyText; 9] = [
 ];
 
 /// Options of this program in a section `[Peer]`.
-pub const PEER_OPTIONS: [KeyText; 3] = [
+pub const PEER_OPTIONS: [KeyText; 5] = [
     KeyText {
         name: "Name",
         value: "TEXT",
@@ -123,6 +123,13 @@ pub const PEER_OPTIONS: [KeyText; 3] = [
         text: "With `strict`, each handshake asks the places in their order, a second apart, so that the first is returned to \
                when it is back: after two minutes at most, while there is traffic.",
     },
+    KeyText {
+        name: "RateUp",
+        value: "BITS",
+        text: "How much the peer may send, in bits a second of the packets inside the tunnel, as in 500K, 20M or 1G; \
+               `off`, as without it, is no limit. What is over it is dropped.",
+    },
+    KeyText { name: "RateDown", value: "BITS", text: "How much the peer may be sent, in the same form." },
 ];
 
 /// Options of this program in a section `[Interface]`: in comments that begin with `#rvpn:`, which `wg-quick` skips.

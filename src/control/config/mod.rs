@@ -112,6 +112,21 @@ impl Config {
         }
     }
 
+    /// Reads a file of one peer: a section `[Peer]`, its options, and nothing else.
+    ///
+    /// # Errors
+    /// All of its faults, in the order of the file.
+    pub fn parse_peer(text: &[u8]) -> Result<Peer, Vec<Fault>> {
+        let mut parser = Parser { quick: Some(Quick::default()), is_peers: true, ..Parser::default() };
+        for line in lines(text) {
+            parser.line(&line);
+        }
+        match parser.finish()?.peers.pop() {
+            Some(peer) => Ok(peer),
+            None => Err(vec![Fault::new(Position { line: 1, column: 1 }, "", "expected `[Peer]` in this file")]),
+        }
+    }
+
     /// Finds the addresses of all endpoints and makes one change of it: what the file says, and nothing else.
     ///
     /// `wait` is told of each failure that may pass and how long to wait until it is asked again.
@@ -165,6 +180,8 @@ struct Parser {
     config: Config,
     /// What the keys of wg-quick and the options say; `None` where they are not read.
     quick: Option<Quick>,
+    /// It is the file of one peer.
+    is_peers: bool,
     section: Section,
     /// Where the section began that is being read, if it is a peer without a public key so far.
     nameless_peer: Option<Position>,
@@ -217,7 +234,10 @@ impl Parser {
 
     fn section(&mut self, line: &Line<'_>) {
         self.end_peer();
-        if line.text().eq_ignore_ascii_case(b"[Interface]") {
+        if self.is_peers && (self.section != Section::None || line.text().eq_ignore_ascii_case(b"[Interface]")) {
+            self.section = Section::Unknown;
+            self.fault(line, 0, line.text(), "expected one `[Peer]` and nothing else in the file of a peer");
+        } else if line.text().eq_ignore_ascii_case(b"[Interface]") {
             self.section = Section::Interface;
         } else if line.text().eq_ignore_ascii_case(b"[Peer]") {
             self.section = Section::Peer;

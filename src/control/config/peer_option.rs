@@ -4,6 +4,7 @@
 //! #rvpn: Name = alice
 //! #rvpn: Endpoint = vpn.example:51820, [2001:db8::1]:51820
 //! #rvpn: EndpointOrder = strict
+//! #rvpn: RateUp = 20M
 //! ```
 //!
 //! They are part of what `setconf` and its like read, too: other tools take them for comments, other servers are not
@@ -21,16 +22,20 @@ pub(super) enum PeerOption {
     Name,
     Endpoint,
     EndpointOrder,
+    RateUp,
+    RateDown,
 }
 
 impl PeerOption {
-    pub(super) const ALL: [Self; 3] = [Self::Name, Self::Endpoint, Self::EndpointOrder];
+    pub(super) const ALL: [Self; 5] = [Self::Name, Self::Endpoint, Self::EndpointOrder, Self::RateUp, Self::RateDown];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Name => "Name",
             Self::Endpoint => "Endpoint",
             Self::EndpointOrder => "EndpointOrder",
+            Self::RateUp => "RateUp",
+            Self::RateDown => "RateDown",
         }
     }
 
@@ -63,6 +68,8 @@ impl PeerOption {
                 peer.endpoint_order = Some(value::endpoint_order(word.as_bytes())?);
                 Ok(())
             }),
+            Self::RateUp => words.whole(|word| value::rate(word.as_bytes()).map(|rate| peer.rate_up = Some(rate))),
+            Self::RateDown => words.whole(|word| value::rate(word.as_bytes()).map(|rate| peer.rate_down = Some(rate))),
         }
     }
 }
@@ -91,6 +98,7 @@ mod tests {
     fn a_name_that_cannot_be_one_is_told_with_its_place() {
         for (option, told) in [
             ("Name = a\u{7}b", "3:15: `a\\u{7}b`: expected a name: 1 to 64 bytes"),
+            ("RateUp = fast", "3:17: `fast`: expected bits a second"),
             ("Name =", "3:8: `Name`: expected a value after `Name =`"),
             ("Endpoint = a:1, b", "3:24: `b`: expected a host and a port"),
             ("EndpointOrder = first", "3:24: `first`: expected `fastest` or `strict`"),
@@ -120,7 +128,7 @@ mod tests {
         assert_eq!(faults("[Interface]\n#rvpn: Name = a\n"), ["2:8: `Name`: belongs in a `[Peer]`"]);
         assert_eq!(
             faults(&format!("{PEER}#rvpn: Nmae = a\n")),
-            ["3:8: `Nmae`: expected one of Name, Endpoint, EndpointOrder"]
+            ["3:8: `Nmae`: expected one of Name, Endpoint, EndpointOrder, RateUp, RateDown"]
         );
         assert_eq!(faults(&format!("{PEER}#rvpn: Multicast = yes\n")), ["3:8: `Multicast`: belongs in `[Interface]`"]);
     }

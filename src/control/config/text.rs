@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use rvpn_uapi::{DeviceStatus, EndpointOrder};
 use zeroize::Zeroizing;
 
+use crate::control::config::value::rate_text;
 use crate::control::endpoint::{address_text, endpoint_text};
 use crate::control::key_text;
 
@@ -45,6 +46,11 @@ pub fn write(status: &DeviceStatus, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "[Peer]\nPublicKey = {}", *key_text::encode(&peer.public_key.0))?;
         if let Some(name) = &peer.name {
             writeln!(out, "#rvpn: Name = {name}")?;
+        }
+        for (key, rate) in [("RateUp", peer.rate_up), ("RateDown", peer.rate_down)] {
+            if rate != 0 {
+                writeln!(out, "#rvpn: {key} = {}", rate_text(rate))?;
+            }
         }
         if let Some(key) = &peer.preshared_key {
             writeln!(out, "PresharedKey = {}", *key_text::encode(key.as_bytes()))?;

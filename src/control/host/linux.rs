@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rvpn_uapi::{DeviceStatus, Errno, Set};
+use rvpn_uapi::{DeviceStatus, Errno, PublicKey, Set};
 
 use super::{Device, Holding, Host, Taken};
 use crate::control::apply;
@@ -25,13 +25,16 @@ use crate::control::names::{self, Names};
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
 use crate::control::upgrade::offer;
+use crate::dataplane::configure::Change;
 use crate::dataplane::device::Device as Tunnel;
+use crate::dataplane::events::Events;
 use crate::dataplane::handover::Holder;
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
 use crate::platform::linux::hardening::{Confined, Hardening, Needs};
 use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
+use crate::platform::linux::placement::{Placement, enter_namespace};
 use crate::platform::linux::route_monitor::{RouteEvent, RouteMonitor};
 use crate::platform::linux::stop::Stop;
 use crate::platform::linux::tun::{LinuxTun, TunOptions};
@@ -45,6 +48,9 @@ pub struct Linux {
     workers: usize,
     hardening: Hardening,
     socket_directory: PathBuf,
+    peers_directory: Option<PathBuf>,
+    placement: Placement,
+    netns: Option<String>,
 }
 
 impl Linux {
@@ -56,6 +62,9 @@ impl Linux {
             workers: environment.workers.unwrap_or(cores),
             hardening: environment.hardening,
             socket_directory: environment.socket_directory(),
+            peers_directory: environment.peers_dir.clone(),
+            placement: environment.placement.clone(),
+            netns: environment.netns.clone(),
         }
     }
 
@@ -65,6 +74,13 @@ impl Linux {
             Offload::Unequal => Trains::Unequal,
             Offload::Off => Trains::None,
         }
+    }
+
+    /// Goes to where the sockets shall be: all that is opened from here on, and all threads, are there; the TUN stays where
+    /// it was made.
+    fn enter_namespace(&self) -> Result<(), Error> {
+        let action = "enter the network namespace of the sockets";
+        self.netns.as_deref().map_or(Ok(()), enter_namespace).map_err(|source| Error::Start { action, source })
     }
 
     fn tun_options(&self) -> TunOptions {
@@ -79,6 +95,7 @@ impl Host for Linux {
 
     fn start(&self, interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
+        self.enter_namespace()?;
         let start = |source| Error::Start { action: "start the device", source };
         let prepared = Prepared::new(tun, self, ends, Tunnel::start).map_err(start)?;
         prepared.tell(interface, self);
@@ -93,10 +110,11 @@ impl Host for Linux {
         ends: &Ends,
     ) -> Result<Box<dyn Taken>, Error> {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
+        self.enter_namespace()?;
         let start = |source| Error::Start { action: "prepare the device", source };
         let prepared = Prepared::new(tun, self, ends, Tunnel::start_held).map_err(start)?;
-        if let [Some(v4), v6] = sockets {
-            prepared.network.give(v4, v6);
+        if sockets.iter().any(Option::is_some) {
+            prepared.network.give(sockets);
         }
         prepared.tell(interface, self);
         Ok(Box::new(taken::TakenOver::new(prepared, ends.clone())))
@@ -144,7 +162,7 @@ impl Prepared {
     ) -> io::Result<Self> {
         let link = LinkMonitor::new(Arc::clone(&tun))?;
         let routes = RouteMonitor::new()?;
-        let (platform, network) = linux::platform(Arc::clone(&tun), options.trains())?;
+        let (platform, network) = linux::platform(Arc::clone(&tun), options.trains(), options.placement.clone())?;
         let tunnel = Tunnel::new(platform);
         // From the next line on no program can be started.
         let names = match names::process::start() {
@@ -155,7 +173,10 @@ impl Prepared {
             }
         };
 
-        let confined = options.hardening.confine_process(&Needs { socket_directory: &options.socket_directory });
+        let confined = options.hardening.confine_process(&Needs {
+            socket_directory: &options.socket_directory,
+            peers_directory: options.peers_directory.as_deref(),
+        });
 
         let mut parts = Parts { stops: vec![link.stopper(), routes.stopper()], ..Parts::default() };
         let workers = Workers { count: options.workers, share: Share::WhenItPays };
@@ -233,12 +254,28 @@ fn follow_link(link: LinkMonitor, device: &Tunnel, ends: &Ends) {
     }
 }
 
-impl Configurable for Running {
-    fn apply(&self, set: Set) -> Result<(), Errno> {
-        self.tunnel.apply(apply::change(&set)).map_err(|error| {
+impl Running {
+    fn change(&self, change: Change) -> Result<(), Errno> {
+        self.tunnel.apply(change).map_err(|error| {
             tracing::error!("Configuration refused, nothing changed: {error}");
             apply::errno(&error)
         })
+    }
+}
+
+impl Configurable for Running {
+    fn apply(&self, set: Set) -> Result<(), Errno> {
+        self.change(apply::change(&set))
+    }
+
+    fn apply_files(&self, set: Set) -> Result<(), Errno> {
+        let mut change = apply::change(&set);
+        change.peers.iter_mut().for_each(|peer| peer.is_from_file = true);
+        self.change(change)
+    }
+
+    fn forget(&self, peer: Option<PublicKey>) -> usize {
+        self.tunnel.forget(peer.map(apply::public_key).as_ref())
     }
 
     fn status(&self) -> DeviceStatus {
@@ -249,6 +286,10 @@ impl Configurable for Running {
 impl Device for Running {
     fn objects(&self) -> Objects {
         self.tunnel.objects()
+    }
+
+    fn events(&self) -> &Arc<Events> {
+        self.tunnel.events()
     }
 
     fn release_privileges(&self) -> io::Result<()> {
@@ -267,8 +308,8 @@ impl Device for Running {
     fn files(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
         let mut files = vec![(offer::TUN, self.tun.as_fd().try_clone_to_owned()?)];
         let status = self.tunnel.snapshot();
-        if let Some((v4, v6)) = self.network.sockets(status.listen_port)?.filter(|_| status.offloads.is_some()) {
-            files.push((offer::UDP_V4, v4));
+        if let Some([v4, v6]) = self.network.sockets(status.listen_port)?.filter(|_| status.offloads.is_some()) {
+            files.extend(v4.map(|v4| (offer::UDP_V4, v4)));
             files.extend(v6.map(|v6| (offer::UDP_V6, v6)));
         }
         Ok(files)

@@ -73,6 +73,8 @@ pub enum Violation {
 pub struct Needs<'a> {
     /// The directory from which the socket is removed in the end.
     pub socket_directory: &'a Path,
+    /// A directory whose files are read while it runs.
+    pub peers_directory: Option<&'a Path>,
 }
 
 impl Part {
@@ -132,7 +134,7 @@ impl Hardening {
                 Part::Landlock => no_new_privileges().and_then(|()| landlock::confine(needs)),
                 Part::Seccomp => no_new_privileges().and_then(|()| {
                     packets = Some(Arc::new(Filter::packets(self.violation)?));
-                    Filter::process(self.violation)?.install()?;
+                    Filter::process(self.violation, needs)?.install()?;
                     Ok(match self.violation {
                         Violation::Refuse => "refuses",
                         Violation::Kill => "kills",
@@ -313,7 +315,8 @@ mod tests {
 
     #[test]
     fn what_is_switched_off_is_left_alone() {
-        let confined = Hardening::OFF.confine_process(&Needs { socket_directory: Path::new("/nowhere") });
+        let confined =
+            Hardening::OFF.confine_process(&Needs { socket_directory: Path::new("/nowhere"), peers_directory: None });
         assert!(Part::ALL.into_iter().all(|part| !confined.holds(part)));
         let permitted = || rustix::thread::capabilities(None).unwrap().permitted;
         let before = permitted();

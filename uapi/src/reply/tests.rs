@@ -68,6 +68,8 @@ prop_compose! {
     fn any_peer()(
         key in any::<[u8; 32]>(),
         name in proptest::option::of(any_name()),
+        is_from_file in any::<bool>(),
+        rates in any::<[u64; 2]>(),
         preshared_key in proptest::option::of(any_secret()),
         endpoint in proptest::option::of(any_endpoint()),
         endpoints in proptest::collection::vec(any_candidate(), 0..4),
@@ -79,6 +81,9 @@ prop_compose! {
         PeerStatus {
             public_key: PublicKey(key),
             name,
+            is_from_file,
+            rate_up: rates[0],
+            rate_down: rates[1],
             preshared_key: preshared_key.filter(|key| !key.is_zero()),
             endpoint,
             endpoint_order: if endpoints.len() == 3 { EndpointOrder::Strict } else { EndpointOrder::Fastest },

@@ -280,6 +280,7 @@ prop_compose! {
         key in any::<[u8; 32]>(),
         flags in any::<[bool; 3]>(),
         name in proptest::option::of(proptest::option::of(any_name())),
+        rates in any::<[Option<u64>; 2]>(),
         preshared_key in proptest::option::of(any_secret()),
         endpoint in proptest::option::of(any_endpoint()),
         endpoints in proptest::option::of(proptest::collection::vec(any_candidate(), 0..4)),
@@ -287,11 +288,12 @@ prop_compose! {
         persistent_keepalive in any::<Option<u16>>(),
         allowed_ips in proptest::collection::vec(any_change(), 0..4),
     ) -> PeerSet {
+        let [rate_up, rate_down] = rates;
         let [remove, update_only, replace_allowed_ips] = flags;
         let public_key = PublicKey(key);
         PeerSet {
-            public_key, remove, update_only, name, preshared_key, endpoint, endpoints, endpoint_order, persistent_keepalive,
-            replace_allowed_ips, allowed_ips,
+            public_key, remove, update_only, name, rate_up, rate_down, preshared_key, endpoint, endpoints, endpoint_order,
+            persistent_keepalive, replace_allowed_ips, allowed_ips,
         }
     }
 }

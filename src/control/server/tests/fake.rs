@@ -1,21 +1,23 @@
 //! A device that keeps what it is told and moves no packets.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rvpn_uapi::{AllowedIpChange, DeviceStatus, Errno, PeerSet, PeerStatus, Set};
 
 use crate::control::host::Device;
 use crate::control::server::Configurable;
+use crate::dataplane::events::Events;
 use crate::dataplane::objects::Objects;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Fake {
     status: Mutex<DeviceStatus>,
     is_busy: AtomicBool,
     was_entered_twice: AtomicBool,
     is_stopped: AtomicBool,
     hanging: Mutex<Vec<String>>,
+    events: Arc<Events>,
 }
 
 impl Fake {
@@ -84,6 +86,10 @@ impl Configurable for Fake {
 impl Device for Fake {
     fn objects(&self) -> Objects {
         Objects::default()
+    }
+
+    fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     fn beat(&self) -> Vec<String> {

@@ -1,4 +1,5 @@
-//! Landlock: no file, no TCP, no signal to another process, no abstract socket; the socket file may be removed.
+//! Landlock: no file but those of peers, to be read; no TCP, no signal to another process, no abstract socket; the socket
+//! file may be removed.
 //!
 //! What is open stays open: TUN, sockets, standard error. UDP and netlink are not Landlock's business.
 //!
@@ -15,21 +16,24 @@ use super::{Lack, Needs};
 
 /// Confines the calling thread and those it will start, as far as the kernel can; returns how far that is.
 pub(super) fn confine(needs: &Needs<'_>) -> Result<String, Lack> {
-    confine_to(needs.socket_directory, AccessFs::RemoveFile)
+    let peers = needs.peers_directory.map(PathFd::new).transpose()?;
+    let peers = peers.map(|path| PathBeneath::new(path, AccessFs::ReadFile | AccessFs::ReadDir));
+    confine_to(needs.socket_directory, AccessFs::RemoveFile, peers)
 }
 
 /// The same for the process that looks names up: it may read files.
 pub(super) fn confine_names() -> Result<String, Lack> {
-    confine_to(Path::new("/"), AccessFs::ReadFile)
+    confine_to(Path::new("/"), AccessFs::ReadFile, None)
 }
 
-fn confine_to(path: &Path, access: AccessFs) -> Result<String, Lack> {
+fn confine_to(path: &Path, access: AccessFs, more: Option<PathBeneath<PathFd>>) -> Result<String, Lack> {
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
         .handle_access(AccessNet::from_all(KNOWN))?
         .scope(Scope::from_all(KNOWN))?
         .create()?
         .add_rule(PathBeneath::new(PathFd::new(path)?, access))?
+        .add_rules(more.into_iter().map(Ok::<_, Lack>))?
         .restrict_self()?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced, _) => Ok("files, TCP, signals".to_owned()),
