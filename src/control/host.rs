@@ -17,7 +17,9 @@ use super::outcome::Ends;
 use super::server::Configurable;
 use super::upgrade::UpgradeError;
 use crate::dataplane::events::Events;
+use crate::dataplane::evidence::EvidenceSnapshot;
 use crate::dataplane::handover::ResumeError;
+use crate::dataplane::key_log::{KeyListener, Tell};
 use crate::dataplane::objects::Objects;
 
 mod linux;
@@ -107,6 +109,11 @@ pub trait Holding {
 
 /// A running device.
 pub trait Device: Configurable {
+    /// Returns what the device saw go wrong.
+    fn evidence(&self) -> EvidenceSnapshot {
+        EvidenceSnapshot::default()
+    }
+
     /// Counts what the device holds.
     fn objects(&self) -> Objects;
 
@@ -148,6 +155,13 @@ pub trait Device: Configurable {
     /// Has all threads stand, with nothing in flight; `None` if that takes longer than `patience`.
     fn hold(&self, patience: Duration) -> Option<Box<dyn Holding + '_>> {
         let _ = patience;
+        None
+    }
+
+    /// Has `tell` told the keys of each handshake that begins from now on, until what is returned is dropped; `None` if
+    /// there are none to be told. It must not block.
+    fn log_keys(&self, tell: Tell) -> Option<KeyListener> {
+        drop(tell);
         None
     }
 

@@ -110,6 +110,11 @@ impl SocketFile {
         fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode))
     }
 
+    /// Tells whether it stays in the end.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
     /// Leaves the file where it is in the end: it belongs to a service manager.
     #[must_use]
     pub fn kept(self) -> Self {

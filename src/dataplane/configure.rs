@@ -63,14 +63,14 @@ pub struct PeerChange {
     pub preshared_key: Option<PresharedKey>,
     /// Where datagrams go until the peer is heard from elsewhere.
     pub endpoint: Option<SocketAddr>,
-    /// Where else it may be; an empty list takes away what there was.
-    pub candidates: Option<Vec<Candidate>>,
-    /// Which of them is preferred.
-    pub order: Option<Order>,
     /// Bits a second that the peer may send, of packets inside the tunnel; 0 takes the limit away.
     pub rate_up: Option<u64>,
     /// Bits a second that the peer may be sent; 0 takes the limit away.
     pub rate_down: Option<u64>,
+    /// Where else it may be; an empty list takes away what there was.
+    pub candidates: Option<Vec<Candidate>>,
+    /// Which of them is preferred.
+    pub order: Option<Order>,
     /// Seconds; 0 is off.
     pub persistent_keepalive: Option<u16>,
     /// The peer's prefixes are replaced by the ones added here.
@@ -99,10 +99,10 @@ impl PeerChange {
             name: None,
             preshared_key: None,
             endpoint: None,
-            candidates: None,
-            order: None,
             rate_up: None,
             rate_down: None,
+            candidates: None,
+            order: None,
             persistent_keepalive: None,
             replace_allowed_ips: false,
             allowed_ips: Vec::new(),
@@ -164,12 +164,12 @@ pub struct PeerSnapshot {
     pub name: Option<Arc<str>>,
     /// Endpoint, counters, last handshake, keepalive, preshared key.
     pub status: PeerStatus,
-    /// Where else the operator says that it may be.
-    pub candidates: Option<Candidates>,
     /// Bits a second that it may send; 0 if there is no limit.
     pub rate_up: u64,
     /// Bits a second that it may be sent; 0 if there is no limit.
     pub rate_down: u64,
+    /// Where else the operator says that it may be.
+    pub candidates: Option<Candidates>,
     /// Its prefixes in the order they were added.
     pub allowed_ips: Vec<Prefix>,
 }
@@ -235,9 +235,9 @@ impl Device {
                 is_from_file: state.is_from_file,
                 name: peer.name(),
                 status: state.core.status(),
-                candidates: state.candidates.clone(),
                 rate_up: rate(|limits| &limits.up),
                 rate_down: rate(|limits| &limits.down),
+                candidates: state.candidates.clone(),
                 allowed_ips: routes.prefixes(peer.id).to_vec(),
             }
         });

@@ -19,8 +19,10 @@ use super::candidates::Wanted;
 use super::configure::Settings;
 use super::deadlines::Deadlines;
 use super::events::{EventKind, Events};
+use super::evidence::Evidence;
 use super::handshakes::{HandshakeQueue, LocalIdentity};
 use super::io::{Platform, Udp};
+use super::key_log::KeyLog;
 use super::offload::Offloads;
 use super::packet::Pool;
 use super::peer::{Peer, PeerState, StagedPacket};
@@ -67,7 +69,9 @@ pub struct Device {
     pub(super) handshakes: HandshakeQueue,
     pub(super) deadlines: Deadlines,
     pub(super) stats: Stats,
+    pub(super) evidence: Evidence,
     pub(super) reports: Reports,
+    pub(super) key_log: KeyLog,
     pub(super) events: Arc<Events>,
 }
 
@@ -105,7 +109,9 @@ impl Device {
             handshakes: HandshakeQueue::new(),
             deadlines: Deadlines::new(),
             stats: Stats::default(),
+            evidence: Evidence::default(),
             reports: Reports::new(),
+            key_log: KeyLog::default(),
             events: Arc::default(),
         })
     }
@@ -183,7 +189,10 @@ impl Device {
                         self.keypairs.released(&keypair);
                     }
                 }
-                Output::HandshakeComplete => keypair_created = true,
+                Output::HandshakeComplete => {
+                    keypair_created = true;
+                    state.evidence.completed(self.platform.clock.now());
+                }
                 Output::Connected | Output::Silent | Output::Roamed(_) | Output::HandshakeGaveUp => {
                     let kind = EventKind::of(&output, state.core.endpoint());
                     context.events.extend(kind.map(|kind| self.event(Some(peer), kind)));
@@ -280,7 +289,7 @@ impl PeerTable {
 /// The cached secrets, asked for while an initiation is opened.
 impl StaticSecrets for PeerTable {
     fn static_static(&self, peer: &PublicKey) -> Result<SharedSecret, HandshakeError> {
-        let peer = self.lookup(peer).ok_or(HandshakeError::UnknownPeer)?;
+        let peer = self.lookup(peer).ok_or(HandshakeError::UnknownPeer(*peer))?;
         let state = peer.state();
         state.core.static_static().cloned().ok_or(HandshakeError::ZeroSharedSecret)
     }

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::candidates::Candidates;
+use super::evidence::PeerEvidence;
 use super::path_mtu::Path;
 use super::queue::OrderedQueue;
 use super::rate::Limits;
@@ -56,6 +57,8 @@ pub(super) struct PeerState {
     pub(super) scheduled: Option<Instant>,
     /// An initiation is asked for and not yet begun: at most one request per peer is queued.
     pub(super) initiating: bool,
+    /// What went wrong with it.
+    pub(super) evidence: PeerEvidence,
     pub(super) path: Path,
     /// A file of its own describes it: it stays when all peers are replaced.
     pub(super) is_from_file: bool,
@@ -81,6 +84,7 @@ impl Peer {
             staged: Staged::default(),
             scheduled: None,
             initiating: false,
+            evidence: PeerEvidence::default(),
             path: Path::default(),
             is_from_file: false,
             limits: None,

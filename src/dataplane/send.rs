@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use super::device::Device;
+use super::evidence::note;
 use super::gso::Segments;
 use super::packet::{Buffer, MAX_PACKET_LEN, Pool, TunBatch, TunPacket};
 use super::path_mtu::LONG;
@@ -85,6 +86,9 @@ impl Device {
     pub(super) fn send_batch(&self, context: &mut Context, now: Instant, batch: &Arc<TunBatch>) {
         self.route(context, batch);
         self.stats.dropped(Drop::NoPeer, context.unrouted.len());
+        if !context.unrouted.is_empty() {
+            self.evidence.no_peer(now, context.unrouted.iter().map(|&packet| batch.bytes(packet)));
+        }
         for packet in context.unrouted.drain(..) {
             self.reports.send(&*self.platform.tun, now, Report::Unreachable, batch.bytes(packet));
         }
@@ -145,6 +149,7 @@ impl Device {
         let port = self.udp().map(|udp| udp.port());
         let mut state = peer.state();
         let Some(endpoint) = state.core.endpoint() else {
+            note(&mut state.evidence.trouble().no_endpoint, now, group.len(), ());
             drop(state);
             self.stats.dropped(Drop::NoEndpoint, group.len());
             for routed in group {
@@ -166,7 +171,7 @@ impl Device {
         out.routed.extend(group.iter().filter(|routed| !looping(routed)));
         self.stats.dropped(Drop::RoutingLoop, group.len() - out.routed.len());
         if let Some(bucket) = state.limits.as_mut().and_then(|limits| limits.down.as_mut()) {
-            self.stats.dropped(Drop::OverRateDown, limit(bucket, now, batch, &mut out.routed));
+            self.stats.dropped(Drop::OverRateDown, keep_within(bucket, now, batch, &mut out.routed));
         }
 
         let count = out.routed.iter().map(|routed| u64::from(routed.segments)).sum();
@@ -281,7 +286,7 @@ impl Device {
 }
 
 /// Leaves of `routed` what the limit lets through; returns how many packets that it dropped these stood for.
-fn limit(bucket: &mut Bucket, now: Instant, batch: &TunBatch, routed: &mut Vec<Routed>) -> usize {
+fn keep_within(bucket: &mut Bucket, now: Instant, batch: &TunBatch, routed: &mut Vec<Routed>) -> usize {
     let mut admit = bucket.at(now);
     let mut dropped = 0;
     routed.retain(|routed| {

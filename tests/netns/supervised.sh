@@ -30,6 +30,13 @@ up e1 wg1 1
 up e2 wg2 2
 reaches_all
 
+step "another process goes on, is told of, and gives the signs of life"
+exec_in_shell e1 "$IMPL" upgrade wg1 >"$world/upgrade.log" 9>&-
+ends_within_a_second "${pid_of[wg1]}" "an upgrade"
+pid_of[wg1]=$(grep -o 'process [0-9]*' "$world/upgrade.log" | grep -o '[0-9]*')
+within 1 "the service manager hears of process ${pid_of[wg1]}" has_heard "MAINPID=${pid_of[wg1]}" 1
+reaches_all
+
 step "it gives signs of life, and says when it stops"
 count=$(heard WATCHDOG=1)
 within 3 "three more signs of life" has_heard WATCHDOG=1 $((count + 3))
@@ -53,6 +60,12 @@ pid_of[wg4]=$!
 within 2 "the service manager listens" test -S "$socket"
 refuse "nobody has asked, and it is started" ip link show wg4
 wg set wg4 private-key <(echo "$key1")
+expect "public key" "$(wg show wg4 public-key)" "$pub1"
+"$IMPL" upgrade wg4 >/dev/null
+ends_within_a_second "${pid_of[wg4]}" upgrade
+for pid in $(world_pids); do
+    [[ $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) != *"rvpn "*wg4* ]] || pid_of[wg4]=$pid
+done
 expect "public key" "$(wg show wg4 public-key)" "$pub1"
 kill -TERM "${pid_of[wg4]}"
 ends_within_a_second "${pid_of[wg4]}" SIGTERM

@@ -6,6 +6,8 @@
 //!
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
+mod capture;
+mod doctor;
 mod events;
 mod forget;
 mod objects;
@@ -45,6 +47,8 @@ impl Asks {
     /// The stream's.
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
+            "doctor" => doctor::answer(self, &mut stream).await,
+            "capture" => capture::answer(self, stream).await,
             "upgrade" => upgrade::answer(self, &ask, stream).await,
             "events" => events::answer(self.device.events(), stream).await,
             "forget" => forget::answer(self, &ask, &mut stream).await,
@@ -56,6 +60,13 @@ impl Asks {
             }
         }
     }
+}
+
+/// Tells whether the other end may have keys: root, or the user of this process. The mode of the socket's file says the
+/// same; whoever lets others configure the device did not mean its keys.
+fn may_have_keys(stream: &UnixStream) -> io::Result<bool> {
+    let uid = stream.peer_cred()?.uid();
+    Ok(uid == 0 || uid == rustix::process::getuid().as_raw())
 }
 
 /// Writes the lines of an answer, and its end.

@@ -2,8 +2,10 @@
 //!
 //! Each command has a file of its own name. Not here: what the daemon does.
 
+mod capture;
 mod completions;
 mod daemon_options;
+mod doctor;
 mod down;
 mod exit;
 mod failure;
@@ -115,8 +117,12 @@ enum Command {
     Save(down::Arguments),
     /// Print a file without what only `up` reads.
     Strip(strip::Arguments),
+    /// Say why a tunnel does not work, and what mends it.
+    Doctor(doctor::Arguments),
     /// Let this program, or another file of it, go on where the process of an interface stops; no session is lost.
     Upgrade(upgrade::Arguments),
+    /// Write what passes an interface, or its UDP port, to a file for tcpdump or Wireshark.
+    Capture(capture::Arguments),
     /// Print configuration files for both ends of a new tunnel.
     Pair(pair::Arguments),
     /// Print a script that completes this command line in a shell.
@@ -209,7 +215,7 @@ fn run_daemon(interface: &OsString, foreground: bool, options: &DaemonOptions) -
 /// Is the process that looks names up for a daemon.
 fn run_names() -> Exit {
     let environment = Environment::read(|name| std::env::var_os(name)).unwrap_or_default();
-    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, "rvpn-names");
+    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, "names");
     match names::process::run(environment.hardening) {
         Ok(()) => Exit::Success,
         Err(error) => {
@@ -241,7 +247,9 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Reload(arguments) => reload::run(arguments, &world(false)?),
         Command::Save(arguments) => save::run(arguments, &world(false)?),
         Command::Strip(arguments) => strip::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments, &client),
         Command::Upgrade(arguments) => upgrade::run(arguments),
+        Command::Capture(arguments) => capture::run(arguments, &client),
         Command::Pair(arguments) => pair::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Manual(arguments) => manual::run(arguments),
@@ -261,7 +269,7 @@ fn finish(outcome: Result<(), Failure>) -> Exit {
     match outcome {
         Ok(()) => Exit::Success,
         Err(failure) => {
-            if !failure.is_unread() {
+            if !failure.is_told() && !failure.is_unread() {
                 tell(&failure.to_string());
             }
             Exit::Failure

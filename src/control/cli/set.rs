@@ -30,23 +30,23 @@ pub(super) struct Arguments {
 }
 
 const CHANGES: &str = "\
-What to change: [listen-port PORT] [fwmark MARK] [private-key FILE] [peer PUBLIC_KEY|NAME [remove] [name NAME] [rate-up BITS] [rate-down BITS] \
-[preshared-key FILE] \
-[endpoint HOST:PORT] [endpoints HOST:PORT,...] [endpoint-order fastest|strict] [persistent-keepalive SECONDS] [allowed-ips ADDRESS/LENGTH,...]]...";
+What to change: [listen-port PORT] [fwmark MARK] [private-key FILE] [peer PUBLIC_KEY|NAME [remove] [name NAME] [rate-up BITS] \
+[rate-down BITS] [preshared-key FILE] [endpoint HOST:PORT] [endpoints HOST:PORT,...] [endpoint-order fastest|strict] \
+[persistent-keepalive SECONDS] [allowed-ips ADDRESS/LENGTH,...]]...";
 
 const DETAILS: &str = "\
 Keys are read from files, because others can see the arguments of a program. /dev/null stands for no key, `off` for no \
 mark and no keepalive. Allowed IPs replace those there are; with `+` or `-` before it, one is added or \
-removed. An empty name takes a name away; rates are bits a second, as in 20M, up as the peer sends, and `off` is no limit. Of \
-several endpoints, by name or address, the one that answers first is used until it is silent, or with `strict` the first \
-of the list that answers; names are looked up again and again.";
+removed. An empty name takes a name away; rates are bits a second, as in 20M, up as the peer sends, and `off` is no \
+limit. Of several endpoints, by name or address, the one that answers first is \
+used until it is silent, or with `strict` the first of the list that answers; names are looked up again and again.";
 
 pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<(), Failure> {
     let peers = Peers::of(client, &arguments.interface);
     let set = read(&arguments.changes, |word| peers.find(word))?;
     if set.is_extended() && !client.is_rvpn(&arguments.interface)? {
         let expected = "only rvpn has them, and another WireGuard runs this interface".to_owned();
-        return Err(Failure::Word { word: "names, rates and several endpoints".to_owned(), expected });
+        return Err(Failure::Word { word: "names, rates and lists of endpoints".to_owned(), expected });
     }
     Ok(client.apply(&arguments.interface, &set)?)
 }

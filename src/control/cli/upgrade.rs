@@ -21,7 +21,7 @@ use crate::control::environment::{Environment, FOREGROUND, HANDOVER, RUN_DIR, SU
 use crate::control::error::Error;
 use crate::control::host::Linux;
 use crate::control::interface::InterfaceName;
-use crate::control::log::{self, LOG_LEVEL, Level};
+use crate::control::log::{self, JOURNAL_STREAM, LOG_LEVEL, Level};
 use crate::control::socket;
 use crate::control::upgrade::taking::Taking;
 use crate::control::upgrade::{PATIENCE, PREPARATION, UpgradeError};
@@ -148,7 +148,8 @@ fn take_over_for(interface: &InterfaceName, waiting: &mut Option<Parent>) -> Res
     let environment = Environment::read(|name| arguments.daemon.variable(name).or_else(|| start.variable(name)))?;
     let level = Level::parse(start.variable(LOG_LEVEL).as_deref());
     taking.take_log().map_err(failed)?;
-    log::start(level, environment.log_format, interface.as_str());
+    let format = environment.log_format.settled(start.variable(JOURNAL_STREAM).as_deref());
+    log::start(level, format, interface.as_str());
     let host = Linux::new(&environment);
     let options = Options { interface: interface.clone(), foreground: true, environment };
     let on_ready = |pause: Duration| {

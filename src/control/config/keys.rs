@@ -110,6 +110,13 @@ pub const PEER_OPTIONS: [KeyText; 5] = [
         text: "What the peer is called in `rvpn show` and in the log, and may be called in commands: up to 64 bytes.",
     },
     KeyText {
+        name: "RateUp",
+        value: "BITS",
+        text: "How much the peer may send, in bits a second of the packets inside the tunnel, as in 500K, 20M or 1G; \
+               `off`, as without it, is no limit. What is over it is dropped.",
+    },
+    KeyText { name: "RateDown", value: "BITS", text: "How much the peer may be sent, in the same form." },
+    KeyText {
         name: "Endpoint",
         value: "HOST:PORT, ...",
         text: "Up to 16 places where the peer may be, by name or address, instead of `Endpoint`, which is there for other \
@@ -123,13 +130,6 @@ pub const PEER_OPTIONS: [KeyText; 5] = [
         text: "With `strict`, each handshake asks the places in their order, a second apart, so that the first is returned to \
                when it is back: after two minutes at most, while there is traffic.",
     },
-    KeyText {
-        name: "RateUp",
-        value: "BITS",
-        text: "How much the peer may send, in bits a second of the packets inside the tunnel, as in 500K, 20M or 1G; \
-               `off`, as without it, is no limit. What is over it is dropped.",
-    },
-    KeyText { name: "RateDown", value: "BITS", text: "How much the peer may be sent, in the same form." },
 ];
 
 /// Options of this program in a section `[Interface]`: in comments that begin with `#rvpn:`, which `wg-quick` skips.

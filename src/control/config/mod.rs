@@ -86,6 +86,21 @@ impl Config {
         Ok((parser.finish()?, quick))
     }
 
+    /// Reads a file of one peer: a section `[Peer]`, its options, and nothing else.
+    ///
+    /// # Errors
+    /// All of its faults, in the order of the file.
+    pub fn parse_peer(text: &[u8]) -> Result<Peer, Vec<Fault>> {
+        let mut parser = Parser { quick: Some(Quick::default()), is_peers: true, ..Parser::default() };
+        for line in lines(text) {
+            parser.line(&line);
+        }
+        match parser.finish()?.peers.pop() {
+            Some(peer) => Ok(peer),
+            None => Err(vec![Fault::new(Position { line: 1, column: 1 }, "", "expected `[Peer]` in this file")]),
+        }
+    }
+
     /// Makes one change of it, in which names of hosts are for rvpn to look up and to follow.
     ///
     /// # Errors
@@ -109,21 +124,6 @@ impl Config {
             let first = peer.set.endpoints.iter().flatten().next();
             let endpoint = first.and_then(|first| Endpoint::parse(&first.to_string()));
             peer.endpoint = endpoint.map(|endpoint| (Position { line: 1, column: 1 }, endpoint));
-        }
-    }
-
-    /// Reads a file of one peer: a section `[Peer]`, its options, and nothing else.
-    ///
-    /// # Errors
-    /// All of its faults, in the order of the file.
-    pub fn parse_peer(text: &[u8]) -> Result<Peer, Vec<Fault>> {
-        let mut parser = Parser { quick: Some(Quick::default()), is_peers: true, ..Parser::default() };
-        for line in lines(text) {
-            parser.line(&line);
-        }
-        match parser.finish()?.peers.pop() {
-            Some(peer) => Ok(peer),
-            None => Err(vec![Fault::new(Position { line: 1, column: 1 }, "", "expected `[Peer]` in this file")]),
         }
     }
 

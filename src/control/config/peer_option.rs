@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! #rvpn: Name = alice
+//! #rvpn: RateUp = 20M
 //! #rvpn: Endpoint = vpn.example:51820, [2001:db8::1]:51820
 //! #rvpn: EndpointOrder = strict
-//! #rvpn: RateUp = 20M
 //! ```
 //!
 //! They are part of what `setconf` and its like read, too: other tools take them for comments, other servers are not
@@ -20,22 +20,22 @@ use super::{Fault, value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PeerOption {
     Name,
-    Endpoint,
-    EndpointOrder,
     RateUp,
     RateDown,
+    Endpoint,
+    EndpointOrder,
 }
 
 impl PeerOption {
-    pub(super) const ALL: [Self; 5] = [Self::Name, Self::Endpoint, Self::EndpointOrder, Self::RateUp, Self::RateDown];
+    pub(super) const ALL: [Self; 5] = [Self::Name, Self::RateUp, Self::RateDown, Self::Endpoint, Self::EndpointOrder];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Name => "Name",
-            Self::Endpoint => "Endpoint",
-            Self::EndpointOrder => "EndpointOrder",
             Self::RateUp => "RateUp",
             Self::RateDown => "RateDown",
+            Self::Endpoint => "Endpoint",
+            Self::EndpointOrder => "EndpointOrder",
         }
     }
 
@@ -55,6 +55,8 @@ impl PeerOption {
                 peer.name = Some(Some(PeerName::new(word).ok_or(PeerName::EXPECTED)?));
                 Ok(())
             }),
+            Self::RateUp => words.whole(|word| value::rate(word.as_bytes()).map(|rate| peer.rate_up = Some(rate))),
+            Self::RateDown => words.whole(|word| value::rate(word.as_bytes()).map(|rate| peer.rate_down = Some(rate))),
             Self::Endpoint => words.each(|word| {
                 let list = peer.endpoints.get_or_insert_default();
                 let candidate = value::candidate(word.as_bytes())?;
@@ -68,8 +70,6 @@ impl PeerOption {
                 peer.endpoint_order = Some(value::endpoint_order(word.as_bytes())?);
                 Ok(())
             }),
-            Self::RateUp => words.whole(|word| value::rate(word.as_bytes()).map(|rate| peer.rate_up = Some(rate))),
-            Self::RateDown => words.whole(|word| value::rate(word.as_bytes()).map(|rate| peer.rate_down = Some(rate))),
         }
     }
 }
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(faults("[Interface]\n#rvpn: Name = a\n"), ["2:8: `Name`: belongs in a `[Peer]`"]);
         assert_eq!(
             faults(&format!("{PEER}#rvpn: Nmae = a\n")),
-            ["3:8: `Nmae`: expected one of Name, Endpoint, EndpointOrder, RateUp, RateDown"]
+            ["3:8: `Nmae`: expected one of Name, RateUp, RateDown, Endpoint, EndpointOrder"]
         );
         assert_eq!(faults(&format!("{PEER}#rvpn: Multicast = yes\n")), ["3:8: `Multicast`: belongs in `[Interface]`"]);
     }

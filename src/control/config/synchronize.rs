@@ -20,15 +20,15 @@ pub fn synchronize(set: &mut Set, status: &DeviceStatus) {
             if now.name.is_some() {
                 peer.name.get_or_insert(None);
             }
-            if !now.endpoints.is_empty() {
-                peer.endpoints.get_or_insert_default();
-                peer.endpoint_order.get_or_insert_default();
-            }
             if now.rate_up != 0 {
                 peer.rate_up.get_or_insert(0);
             }
             if now.rate_down != 0 {
                 peer.rate_down.get_or_insert(0);
+            }
+            if !now.endpoints.is_empty() {
+                peer.endpoints.get_or_insert_default();
+                peer.endpoint_order.get_or_insert_default();
             }
             if now.preshared_key.is_some() {
                 peer.preshared_key.get_or_insert_with(|| SecretKey::new(&[0; 32]));

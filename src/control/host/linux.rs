@@ -28,7 +28,9 @@ use crate::control::upgrade::offer;
 use crate::dataplane::configure::Change;
 use crate::dataplane::device::Device as Tunnel;
 use crate::dataplane::events::Events;
+use crate::dataplane::evidence::EvidenceSnapshot;
 use crate::dataplane::handover::Holder;
+use crate::dataplane::key_log::{KeyListener, Tell};
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
@@ -284,6 +286,10 @@ impl Configurable for Running {
 }
 
 impl Device for Running {
+    fn evidence(&self) -> EvidenceSnapshot {
+        self.tunnel.evidence()
+    }
+
     fn objects(&self) -> Objects {
         self.tunnel.objects()
     }
@@ -313,6 +319,10 @@ impl Device for Running {
             files.extend(v6.map(|v6| (offer::UDP_V6, v6)));
         }
         Ok(files)
+    }
+
+    fn log_keys(&self, tell: Tell) -> Option<KeyListener> {
+        Some(self.tunnel.log_keys(tell))
     }
 
     fn changes(&self) -> u64 {

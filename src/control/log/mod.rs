@@ -83,6 +83,12 @@ impl Format {
             _ => None,
         }
     }
+
+    /// Settles [`Format::Auto`] by what `JOURNAL_STREAM` was for whoever opened standard error: the journal, if that is it.
+    #[must_use]
+    pub fn settled(self, stream: Option<&OsStr>) -> Self {
+        if self == Self::Auto && is_journal(stream) { Self::Journal } else { self }
+    }
 }
 
 /// The variable for [`Level`].
@@ -94,14 +100,10 @@ pub const LOG_FORMAT: &str = "LOG_FORMAT";
 /// reached is standard error.
 pub fn start(level: Level, format: Format, interface: &str) {
     let registry = Registry::default().with(level.filter()).with(&LIMIT);
-    let is_journal = match format {
-        Format::Journal => true,
-        Format::Auto => is_journal(std::env::var_os(JOURNAL_STREAM).as_deref()),
-        Format::Text | Format::Json => false,
-    };
+    let is_journal = format.settled(std::env::var_os(JOURNAL_STREAM).as_deref()) == Format::Journal;
     // Fails only if there is a subscriber already, which then stays.
-    let _ = match tracing_journald::layer() {
-        Ok(journal) if is_journal => {
+    let _ = match is_journal.then(tracing_journald::layer) {
+        Some(Ok(journal)) => {
             let journal = journal
                 .with_syslog_identifier("rvpn".to_owned())
                 .with_field_prefix(Some("RVPN".to_owned()))
@@ -152,7 +154,8 @@ where
     fmt::layer().with_writer(writer).event_format(JsonLine::new(interface)).log_internal_errors(false)
 }
 
-const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
+/// Where the journal says which stream is its own.
+pub const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
 
 #[cfg(test)]
 mod tests {

@@ -33,7 +33,7 @@ use crate::platform::linux::hardening::Hardening;
 pub const VARIABLE: &str = "RVPN_NAMES";
 
 /// What of the daemon's environment is the process's, too.
-const PASSED_ON: [&str; 3] = ["LOG_LEVEL", "LOG_FORMAT", "RVPN_HARDENING"];
+const PASSED_ON: [&str; 4] = ["LOG_LEVEL", "LOG_FORMAT", "JOURNAL_STREAM", "RVPN_HARDENING"];
 
 /// Starts the process; returns the connection to it.
 ///

@@ -83,6 +83,11 @@ impl Taking {
         Ok(self.file(offer::LISTENER)?.into())
     }
 
+    /// Tells whether the socket's file stays where it is in the end.
+    pub fn keeps_socket(&self) -> bool {
+        self.offer.keeps_socket
+    }
+
     /// Returns the daemon's service manager.
     pub fn supervisor(&mut self) -> Supervisor {
         let patience = self.offer.watchdog.map(Duration::from_micros);

@@ -91,6 +91,8 @@ impl Device {
     /// Another process goes on with the device: this one lets go of sockets and sessions, for good.
     pub(in crate::dataplane) fn retire(&self, settings: &mut Settings) {
         settings.is_retired = true;
+        // Not waited for, as for sockets whose port is wanted: they stay open where they went.
+        *write(&self.udp) = None;
         self.go_down(settings);
     }
 

@@ -5,6 +5,7 @@
 //!    \______________________ poller ___/                     alarm
 //!  link_monitor, route_monitor ── netlink, stop            process            resolver            hardening
 //!  network ─────────────────────────/       nftables       wireguard_driver ── netlink_socket
+//!  packet_tap              tap       echo
 //!                       all: sys (the only unsafe code)
 //! ```
 //!
@@ -25,12 +26,14 @@ use crate::dataplane::io::Platform;
 mod alarm;
 mod clock;
 mod cmsg;
+pub mod echo;
 pub mod hardening;
 pub mod link_monitor;
 mod netlink;
 mod netlink_socket;
 pub mod network;
 pub mod nftables;
+pub mod packet_tap;
 #[doc(hidden)]
 pub mod parsing;
 pub mod placement;
@@ -42,6 +45,7 @@ mod sleep_watch;
 mod socket_name;
 pub mod stop;
 mod sys;
+pub mod tap;
 pub mod tun;
 pub mod udp;
 pub mod udp_offload;

@@ -210,6 +210,11 @@ impl Peer {
 
 /// Responding.
 impl Peer {
+    /// Returns the greatest timestamp accepted from the peer; all zero if there is none yet.
+    pub fn accepted_timestamp(&self) -> Timestamp {
+        self.accepted_timestamp
+    }
+
     /// Accepts an authentic initiation: timestamp and flood checks, then commits them, moves the endpoint, counts 148
     /// received bytes, runs the received hooks and drops an own pending initiation (its index is released).
     ///

@@ -292,8 +292,8 @@ prop_compose! {
         let [remove, update_only, replace_allowed_ips] = flags;
         let public_key = PublicKey(key);
         PeerSet {
-            public_key, remove, update_only, name, rate_up, rate_down, preshared_key, endpoint, endpoints, endpoint_order,
-            persistent_keepalive, replace_allowed_ips, allowed_ips,
+            public_key, remove, update_only, name, rate_up, rate_down, preshared_key, endpoint, endpoints, endpoint_order, persistent_keepalive,
+            replace_allowed_ips, allowed_ips,
         }
     }
 }

@@ -39,7 +39,9 @@ pub(super) fn page(mut command: Command) -> Roff {
     signals(&mut page);
     files(&mut page);
     page.control("SH", ["EXIT STATUS"]);
-    page.text([roman("0 if it was done, 1 if not; standard error then has the reason.")]);
+    page.text(words(
+        "0 if it was done, 1 if not; standard error then has the reason. `rvpn doctor` ends with 1 if something is wrong, too.",
+    ));
     page.control("SH", ["SEE ALSO"]);
     page.text(words("`rvpn.conf`(5), `wg`(8), `wg-quick`(8), `ip-link`(8), `systemd.service`(5)"));
     page

@@ -8,32 +8,32 @@
 use std::path::Path;
 
 use ::landlock::{
-    ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
 use super::{Lack, Needs};
 
 /// Confines the calling thread and those it will start, as far as the kernel can; returns how far that is.
 pub(super) fn confine(needs: &Needs<'_>) -> Result<String, Lack> {
-    let peers = needs.peers_directory.map(PathFd::new).transpose()?;
-    let peers = peers.map(|path| PathBeneath::new(path, AccessFs::ReadFile | AccessFs::ReadDir));
-    confine_to(needs.socket_directory, AccessFs::RemoveFile, peers)
+    let socket = (needs.socket_directory, AccessFs::RemoveFile.into());
+    let peers = needs.peers_directory.map(|path| (path, AccessFs::ReadFile | AccessFs::ReadDir));
+    confine_to([socket].into_iter().chain(peers))
 }
 
 /// The same for the process that looks names up: it may read files.
 pub(super) fn confine_names() -> Result<String, Lack> {
-    confine_to(Path::new("/"), AccessFs::ReadFile, None)
+    confine_to([(Path::new("/"), AccessFs::ReadFile.into())])
 }
 
-fn confine_to(path: &Path, access: AccessFs, more: Option<PathBeneath<PathFd>>) -> Result<String, Lack> {
+fn confine_to<'a>(allowed: impl IntoIterator<Item = (&'a Path, BitFlags<AccessFs>)>) -> Result<String, Lack> {
+    let rules = allowed.into_iter().map(|(path, access)| Ok::<_, Lack>(PathBeneath::new(PathFd::new(path)?, access)));
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
         .handle_access(AccessNet::from_all(KNOWN))?
         .scope(Scope::from_all(KNOWN))?
         .create()?
-        .add_rule(PathBeneath::new(PathFd::new(path)?, access))?
-        .add_rules(more.into_iter().map(Ok::<_, Lack>))?
+        .add_rules(rules)?
         .restrict_self()?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced, _) => Ok("files, TCP, signals".to_owned()),

@@ -62,7 +62,7 @@ impl Filter {
 
     /// Makes the filter of the process that looks names up.
     pub(super) fn names(violation: Violation) -> Result<Self, Lack> {
-        let mut calls = [calls::common(), calls::control(), calls::reading(), calls::names()].concat();
+        let mut calls = [calls::common(), calls::control(), calls::names()].concat();
         calls.retain(|call| !calls::beyond_names().contains(&call.number));
         let mut attempted = calls::attempted();
         attempted.retain(|attempt| calls.iter().all(|call| call.number != attempt.number));

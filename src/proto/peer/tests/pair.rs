@@ -76,7 +76,7 @@ struct Secrets(HashMap<PublicKey, SharedSecret>);
 
 impl StaticSecrets for Secrets {
     fn static_static(&self, peer: &PublicKey) -> Result<SharedSecret, HandshakeError> {
-        self.0.get(peer).cloned().ok_or(HandshakeError::UnknownPeer)
+        self.0.get(peer).cloned().ok_or(HandshakeError::UnknownPeer(*peer))
     }
 }
 

@@ -131,23 +131,24 @@ pub(super) fn control() -> Vec<Call> {
 
 /// Returns what reading files takes: opening them for nothing else, and listing directories. Which, is for Landlock to say.
 pub(super) fn reading() -> Vec<Call> {
-    let writing = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
-    let mut calls = any(&[libc::SYS_getdents64]);
-    calls.push(only(libc::SYS_openat, [vec![without(2, writing)]]));
+    [any(&[libc::SYS_getdents64]), opening()].concat()
+}
+
+/// Returns what the process that looks names up may do beside [`common`] and [`control`]: read files, and speak to one
+/// name server with one socket.
+pub(super) fn names() -> Vec<Call> {
+    [any(&[libc::SYS_connect, libc::SYS_lseek]), opening()].concat()
+}
+
+fn opening() -> Vec<Call> {
+    let mut calls = vec![only(libc::SYS_openat, [vec![without(2, BEYOND_READING)]])];
     #[cfg(target_arch = "x86_64")]
-    calls.push(only(libc::SYS_open, [vec![without(1, writing)]]));
+    calls.push(only(libc::SYS_open, [vec![without(1, BEYOND_READING)]]));
     calls
 }
 
-/// Returns what the process that looks names up may do beside [`common`], [`control`] and [`reading`]: speak to one name
-/// server with one socket.
-pub(super) fn names() -> Vec<Call> {
-    any(&[libc::SYS_connect, libc::SYS_lseek])
-}
-
-/// Returns what of these that process has no use for.
+/// Returns what of [`control`] that process has no use for.
 pub(super) fn beyond_names() -> Vec<c_long> {
-    #[allow(unused_mut, reason = "there is more to it on some processors")]
     let mut calls = vec![libc::SYS_bind, libc::SYS_accept4, libc::SYS_unlinkat, libc::SYS_inotify_init1];
     #[cfg(target_arch = "x86_64")]
     calls.push(libc::SYS_unlink);
@@ -183,6 +184,9 @@ const fn with(position: u8, bits: i32) -> Argument {
 const fn without(position: u8, bits: i32) -> Argument {
     Argument { position, mask: bits.cast_unsigned(), value: 0 }
 }
+
+/// What a file is opened with that shall not only be read.
+const BEYOND_READING: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND;
 
 /// SOCK_DGRAM, whatever flags are with it.
 const DATAGRAM: Argument = Argument { position: 1, mask: 0xf, value: libc::SOCK_DGRAM as u32 };
