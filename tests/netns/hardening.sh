@@ -5,7 +5,7 @@ isolate "$@"
 is_rvpn "$IMPL" || skip "$IMPL makes no such promise"
 
 # Each thread of process $1 promised away new privileges, is filtered, and has the capabilities $2 if it is one of the
-# two that need any, else none. The threads that carry packets have one filter more than those that are configured.
+# two that need any, else none. The threads that carry packets have two filters more than those that are configured.
 every_thread_is_confined() {
     local pid=$1 kept=$2 thread key value count=0
     local -A field filters
@@ -26,7 +26,7 @@ every_thread_is_confined() {
     done
     ((count >= 7)) || fail "only $count threads"
     # Linux before 5.9 does not count.
-    ((filters[packets] == 0 || filters[packets] == filters[rvpn-apply] + 1)) ||
+    ((filters[packets] == 0 || filters[packets] == filters[rvpn-apply] + 2)) ||
         fail "filters: packets ${filters[packets]}, rvpn-apply ${filters[rvpn-apply]}"
 }
 no_capability=0000000000000000

@@ -66,7 +66,8 @@ impl Filter {
         calls.retain(|call| !calls::beyond_names().contains(&call.number));
         let mut attempted = calls::attempted();
         attempted.retain(|attempt| calls.iter().all(|call| call.number != attempt.number));
-        Ok(Self { programs: vec![allow_only([calls, attempted].concat(), violation)?] })
+        let refused = Program::new(&attempted, SeccompAction::Allow, refusal(), false)?;
+        Ok(Self { programs: vec![refused, allow_only([calls, attempted].concat(), violation)?] })
     }
 
     /// Makes the filter of the threads that carry packets, and of the one that starts them: on top of the process's.
