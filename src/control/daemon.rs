@@ -203,7 +203,7 @@ pub fn run_taken(
     let mut peers = open_peers(options)?;
     let (device, pause) = taking.take(interface, host, &ends).map_err(failed)?;
     if let Some(peers) = &mut peers {
-        peers.load(&*device);
+        peers.load_again(&*device);
     }
     let followers = Followers { hook, peers };
     let server =

@@ -60,6 +60,16 @@ impl PeersDirectory {
         self.finish(set.map_or(Ok(()), |set| device.apply_files(set)), peers);
     }
 
+    /// The same with a device that goes on where another process stopped: endpoints that its peers have stay.
+    pub fn load_again(&mut self, device: &dyn Configurable) {
+        let known: BTreeSet<_> = device.status().peers.iter().map(|peer| peer.public_key).collect();
+        let (mut set, peers) = self.changes(&self.all(), &BTreeSet::new());
+        for peer in set.iter_mut().flat_map(|set| &mut set.peers).filter(|peer| known.contains(&peer.public_key)) {
+            peer.endpoint = None;
+        }
+        self.finish(set.map_or(Ok(()), |set| device.apply_files(set)), peers);
+    }
+
     /// Follows the files; reads all of them again when `reload` is notified.
     ///
     /// # Errors

@@ -6,8 +6,8 @@
 //!
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
-mod doctor;
 mod capture;
+mod doctor;
 mod events;
 mod forget;
 mod objects;
