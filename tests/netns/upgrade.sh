@@ -53,6 +53,7 @@ done
 # With the streams' queues gone, few pings are on their way at the end.
 kill "$client"
 wait "$client" 2>/dev/null || true
+within 5 "the streams' queues are empty" eval "tail -n 3 '$world/ping.log' | grep -qE 'time=[0-9][. ]'"
 stop_pinging "three upgrades under load"
 expect "last handshakes" "$(handshake_of wg1 "$pub2") $(handshake_of wg2 "$pub1")" "$handshakes"
 expect "keypairs the other end has made" "$(grep -c 'Keypair created' "$world/wg2.log")" "$made"
