@@ -46,6 +46,9 @@ use super::upgrade::offer::Start;
 use super::upgrade::taking::Taking;
 use super::worker::Worker;
 use crate::aead;
+use crate::dataplane::events::{Event, EventKind};
+use crate::dataplane::io::Clock;
+use crate::platform::linux::LinuxClock;
 
 /// What a daemon is to do.
 #[derive(Clone, Debug)]
@@ -166,7 +169,9 @@ pub fn run_device(
         peers.load(&*device);
     }
     let followers = Followers { hook, peers };
-    let start = Start::of_this_process();
+    // Options are told to a process after this one as variables: it is started elsewhere, and otherwise.
+    let variables = options.environment.handed_down().into_iter().map(|(name, value)| (name.into(), value)).collect();
+    let start = Start::of_this_process().amended(Start { arguments: Vec::new(), variables });
     let server = ConfigurationThread::start(listener, &file, &device, followers, Arc::clone(&supervisor), start, &ends);
     let server = server.inspect_err(|_| {
         file.remove();
@@ -203,7 +208,7 @@ pub fn run_taken(
     let mut peers = open_peers(options)?;
     let (device, pause) = taking.take(interface, host, &ends).map_err(failed)?;
     if let Some(peers) = &mut peers {
-        peers.load_again(&*device);
+        peers.take_over(&*device);
     }
     let followers = Followers { hook, peers };
     let server =
@@ -235,6 +240,9 @@ impl Live<'_> {
         if let End::Replaced { pid } = end {
             // Interface and socket are another process's.
             supervisor.replaced(pid);
+            let event = Event { at: LinuxClock.wall(), peer: None, kind: EventKind::Upgraded };
+            device.events().publish(&event);
+            device.events().wake();
             server.stop(Stop::Gently);
         } else {
             supervisor.stopping();

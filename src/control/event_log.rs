@@ -57,6 +57,7 @@ fn text(event: &Event) -> String {
         EventKind::PeerAdded => format!("Peer {peer} added"),
         EventKind::PeerRemoved => format!("Peer {peer} removed"),
         EventKind::AllowedIpStolen { prefix, by } => format!("Allowed IP {prefix} moves from peer {peer} to peer {by}"),
+        EventKind::Upgraded => "Another process goes on".to_owned(),
         EventKind::PrivateKeyRemoved => "The private key was removed: no handshake is possible".to_owned(),
         EventKind::ListenPortChanged { from, to } => format!("The listen port moves from {from} to {to}"),
     }

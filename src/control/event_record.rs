@@ -85,7 +85,7 @@ impl Record {
             EventKind::ListenPortChanged { from, to } => {
                 Self { listen_port: Some(*to), previous_listen_port: Some(*from), ..at }
             }
-            EventKind::PeerAdded | EventKind::PeerRemoved | EventKind::PrivateKeyRemoved => at,
+            EventKind::PeerAdded | EventKind::PeerRemoved | EventKind::Upgraded | EventKind::PrivateKeyRemoved => at,
         }
     }
 

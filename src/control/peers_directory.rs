@@ -60,14 +60,20 @@ impl PeersDirectory {
         self.finish(set.map_or(Ok(()), |set| device.apply_files(set)), peers);
     }
 
-    /// The same with a device that goes on where another process stopped: endpoints that its peers have stay.
-    pub fn load_again(&mut self, device: &dyn Configurable) {
-        let known: BTreeSet<_> = device.status().peers.iter().map(|peer| peer.public_key).collect();
-        let (mut set, peers) = self.changes(&self.all(), &BTreeSet::new());
-        for peer in set.iter_mut().flat_map(|set| &mut set.peers).filter(|peer| known.contains(&peer.public_key)) {
-            peer.endpoint = None;
-        }
-        self.finish(set.map_or(Ok(()), |set| device.apply_files(set)), peers);
+    /// Goes on with a device that has the peers of files from the process before: what has changed meanwhile is asked for,
+    /// and nothing else.
+    pub fn take_over(&mut self, device: &dyn Configurable) {
+        let status = device.status();
+        let present = status.peers.iter().map(|peer| peer.public_key).collect();
+        let all = self.all();
+        let (_, peers) = self.changes(&all, &present);
+        self.applied = peers;
+        let (set, peers) = self.changes(&all, &present);
+        let is_known = |key| peers.values().any(|peer| peer.public_key == key);
+        let gone = status.peers.iter().filter(|peer| peer.is_from_file && !is_known(peer.public_key));
+        let mut set = set.unwrap_or_default();
+        set.peers.splice(..0, gone.map(|peer| PeerSet { remove: true, ..PeerSet::new(peer.public_key) }));
+        self.finish(device.apply_files(set), peers);
     }
 
     /// Follows the files; reads all of them again when `reload` is notified.

@@ -86,6 +86,8 @@ pub enum EventKind {
         /// The peer that has it.
         by: PeerLabel,
     },
+    /// Another process goes on with the interface; further events are told there.
+    Upgraded,
     /// The private key of the interface was taken away: no handshake is possible.
     PrivateKeyRemoved,
     /// The UDP port of the interface was changed by configuration: peers that do not hear from us cannot find us.
@@ -237,6 +239,7 @@ impl EventKind {
             Self::PeerAdded => "added",
             Self::PeerRemoved => "removed",
             Self::AllowedIpStolen { .. } => "allowed-ip-stolen",
+            Self::Upgraded => "upgraded",
             Self::PrivateKeyRemoved => "private-key-removed",
             Self::ListenPortChanged { .. } => "listen-port-changed",
         }

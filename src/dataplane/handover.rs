@@ -31,12 +31,13 @@ use super::sync::{MutexGuard, lock, write, yield_now};
 use super::workers::{Context, Threads};
 use crate::proto::carried::{Carried, Malformed, Reader, Writer};
 use crate::proto::constants::{MAX_STAGED_BYTES, MAX_STAGED_PACKETS};
+use crate::proto::endpoint::Endpoint;
 use crate::proto::keys::PublicKey;
 use crate::proto::peer::{CarriedPeer, Peer as Core};
 use crate::proto::time::Instant;
 
 /// The most bytes of a record: a peer with all that may be staged for it.
-pub const MAX_RECORD_LEN: usize = 32 + Core::MAX_CARRIED_LEN + 4 + 5 * MAX_STAGED_PACKETS + MAX_STAGED_BYTES;
+pub const MAX_RECORD_LEN: usize = 128 + Core::MAX_CARRIED_LEN + 4 + 5 * MAX_STAGED_PACKETS + MAX_STAGED_BYTES;
 
 /// Counters that are skipped by a process that goes on although another may have begun: more than that one can have used.
 const FAR_AHEAD: u64 = 1 << 40;
@@ -168,6 +169,8 @@ fn write_peer(peer: &Peer, out: &mut Writer) {
         packet.ds.write(out);
         out.list(&packet.bytes);
     }
+    state.configured.map(Endpoint::configured).write(out);
+    state.is_from_file.write(out);
 }
 
 /// Why a device could not go on.
@@ -225,6 +228,8 @@ impl Resumption {
         let peer = self.device.peers.lookup(&PublicKey::read(&mut input)?).ok_or(Malformed)?;
         let mut carried = CarriedPeer::read(self.now, &mut input)?;
         let staged = read_staged(&mut input)?;
+        let configured: Option<Endpoint> = Option::read(&mut input)?;
+        let is_from_file = bool::read(&mut input)?;
         input.end()?;
         self.missing = self.missing.checked_sub(1).ok_or(Malformed)?;
         for index in carried.indices() {
@@ -238,6 +243,8 @@ impl Resumption {
             return Err(Malformed.into());
         }
         state.core.resume(carried, self.is_up);
+        state.configured = configured.map(|endpoint| endpoint.remote);
+        state.is_from_file = is_from_file;
         for packet in staged {
             state.staged.push(packet);
         }

@@ -171,7 +171,7 @@ impl Device {
         out.routed.extend(group.iter().filter(|routed| !looping(routed)));
         self.stats.dropped(Drop::RoutingLoop, group.len() - out.routed.len());
         if let Some(bucket) = state.limits.as_mut().and_then(|limits| limits.down.as_mut()) {
-            self.stats.dropped(Drop::OverRateDown, limit(bucket, now, batch, &mut out.routed));
+            self.stats.dropped(Drop::OverRateDown, keep_within(bucket, now, batch, &mut out.routed));
         }
 
         let count = out.routed.iter().map(|routed| u64::from(routed.segments)).sum();
@@ -286,7 +286,7 @@ impl Device {
 }
 
 /// Leaves of `routed` what the limit lets through; returns how many packets that it dropped these stood for.
-fn limit(bucket: &mut Bucket, now: Instant, batch: &TunBatch, routed: &mut Vec<Routed>) -> usize {
+fn keep_within(bucket: &mut Bucket, now: Instant, batch: &TunBatch, routed: &mut Vec<Routed>) -> usize {
     let mut admit = bucket.at(now);
     let mut dropped = 0;
     routed.retain(|routed| {

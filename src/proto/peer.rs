@@ -19,6 +19,7 @@
 //!
 //! Source: whitepaper section 6; kernel `timers.c`, `noise.c`, `send.c`, `receive.c`.
 
+mod endpoint;
 mod handover;
 mod handshakes;
 mod output;
@@ -29,7 +30,6 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -217,35 +217,6 @@ impl Peer {
         }
     }
 
-    /// Sets the endpoint by configuration: the cached source is forgotten. The first endpoint of an up peer asks for
-    /// what could not be sent without one.
-    pub fn set_endpoint(&mut self, remote: SocketAddr) {
-        let had_none = self.endpoint.replace(Endpoint::configured(remote)).is_none();
-        if let Some(candidates) = &mut self.candidates {
-            candidates.endpoint_was_set();
-        }
-        if had_none {
-            self.resume_sending();
-        }
-    }
-
-    /// Forgets where the peer was heard from; nothing is asked for.
-    pub fn replace_endpoint(&mut self, remote: Option<SocketAddr>) {
-        self.endpoint = remote.map(Endpoint::configured);
-    }
-
-    /// Returns the endpoint.
-    pub fn endpoint(&self) -> Option<Endpoint> {
-        self.endpoint
-    }
-
-    /// Forgets the cached source address (it stopped working, fwmark or listen port changed, the route moved).
-    pub fn clear_source(&mut self) {
-        if let Some(endpoint) = &mut self.endpoint {
-            endpoint.source = None;
-        }
-    }
-
     /// Our private key changed: new secret, handshake cleared, last-sent-handshake reset, sending on `current` and
     /// `next` invalid. Both ends can start a handshake at once. An identity where there was none asks for what could
     /// not be sent without one.
@@ -384,17 +355,6 @@ impl Peer {
     /// the cookie is used by the next regular retry.
     pub fn on_cookie_reply(&mut self, now: Instant, reply: &[u8; COOKIE_REPLY_LEN]) -> bool {
         self.cookies.consume_reply(now, reply)
-    }
-
-    /// Something authentic and not replayed came from `from`: the endpoint follows it.
-    fn heard(&mut self, now: Instant, from: Endpoint) {
-        self.presence.heard(now);
-        if let Some(before) = self.endpoint.replace(from)
-            && before.remote != from.remote
-        {
-            // Two moves before the caller drains are one, from where the first began.
-            self.outputs.roamed_from.get_or_insert(before.remote);
-        }
     }
 
     fn keep_key_fresh_after_receiving(&mut self, now: Instant) {

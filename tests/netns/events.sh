@@ -11,8 +11,7 @@ cat >"$world/hook" <<HOOK
 exec >>"$hooked/\$RVPN_EVENT" 2>&1
 { env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= | sort; echo; }
 readlink /proc/\$\$/fd/0 /proc/\$\$/cwd >>"$hooked/files"
-ls -l /proc/\$\$/fd | sed -n 's/.* \([0-9]\) -> .*/\1/p' | tr -d '\n' >>"$hooked/files"
-echo >>"$hooked/files"
+ls /proc/\$\$/fd >>"$hooked/numbers"
 grep -e NoNewPrivs -e Seccomp: /proc/\$\$/status >>"$hooked/status"
 echo "\$RVPN_EVENT \$RVPN_PEER" >>"$hooked/order"
 [ "\$RVPN_PEER_NAME" != slow ] || sleep 60
@@ -60,7 +59,9 @@ for variable in TUN_DEV_NAME=wg1 RVPN_PEER_NAME=bob RVPN_ENDPOINT=127.0.0.1:2; d
     hooked connected $variable || fail "the hook's environment: $(<"$hooked/connected")"
 done
 expect "other variables" "$(grep -v -e ^RVPN_ -e ^TUN_DEV_NAME= -e ^PATH= -e '^$' "$hooked/connected" || true)" ""
-expect "files of the hook" "$(sort -u "$hooked/files" | tr '\n' ' ')" "/ /dev/null 012 "
+expect "input and directory of the hook" "$(sort -u "$hooked/files" | xargs)" "/ /dev/null"
+# From 10 on they are the shell's own.
+expect "files of the hook" "$(grep -x '[0-9]' "$hooked/numbers" | sort -u | xargs)" "0 1 2"
 expect "rights of the hook" "$(sort -u "$hooked/status" | tr -d '\t' | tr '\n' ' ')" "NoNewPrivs:1 Seccomp:0 "
 
 step "a roam, with both addresses"
@@ -82,11 +83,24 @@ within 2 "the last hook is run" grep -qx "removed $thief" "$hooked/order"
 expect "order" "$(grep -F "$thief" "$hooked/order" | cut -d' ' -f1 | xargs)" "added removed"
 expect "order" "$(grep -F "$pub2" "$hooked/order" | cut -d' ' -f1 | xargs)" "added connected roamed allowed-ip-stolen"
 
+step "an upgrade: who watches goes on, and so do hooks"
+runner=$(runner_of "${pid_of[wg1]}")
+"$IMPL" upgrade wg1 >/dev/null
+ends_within_a_second "${pid_of[wg1]}" upgrade
+within 12 "the process for hooks ends" eval "! alive $runner"
+within 2 "it is told" told first upgraded
+within 2 "both watch" watches wg1 2
+pid_of[wg1]=$(for pid in $(world_pids); do [[ -z $(runner_of "$pid") ]] || echo "$pid"; done)
+late=$(wg genkey | wg pubkey)
+"$IMPL" set wg1 peer "$late" name late
+within 2 "the peer was added" told first added "\"public_key\":\"$late\""
+within 2 "the hook is run" hooked added "RVPN_PEER=$late"
+
 step "a hundred peers at once: every one is told and hooked, four at a time"
 for ((n = 1; n <= 100; n++)); do printf 'public_key=%064x\n' $((n + 4096)); done |
     { printf 'set=1\n'; cat; printf '\n'; } | socat -t 5 - "UNIX-CONNECT:$(socket_of wg1)" | grep -q '^errno=0'
-within 10 "all are told" lines_are 102 '"event":"added"' "$world/first.json"
-within 10 "all are hooked" lines_are 102 '^added' "$hooked/order"
+within 10 "all are told" lines_are 103 '"event":"added"' "$world/first.json"
+within 10 "all are hooked" lines_are 103 '^added' "$hooked/order"
 
 step "one that reads nothing stalls nobody, and is told what it missed"
 exec 8< <("$IMPL" monitor wg1 --json 9>&- || true)

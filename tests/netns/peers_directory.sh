@@ -87,6 +87,19 @@ has_peer "$extra" || fail "a peer of no file is gone"
 stop_pinging "while files came, changed and went"
 expect "handshake of the peer whose file changed" "$(handshake_of wg1 "$pub2")" "$shaken"
 
+step "the process after an upgrade follows the files where this one stops"
+"$IMPL" upgrade wg1 >"$world/upgrade.log" 2>&1 || fail "no upgrade: $(cat "$world/upgrade.log")"
+within 2 "the process before is gone" eval '! alive "$pid"'
+pid=$(pidof_daemon wg1)
+put bob <<<"[Peer]"$'\n'"PublicKey = $bob"
+within 1 "bob is a peer again" has_peer "$bob"
+wg setconf wg1 "$world/bare.conf"
+has_peer "$pub2" && has_peer "$bob" || fail "setconf took peers of files away"
+rm "$peers/bob.conf"
+within 1 "bob is gone" has_no_peer "$bob"
+expect "handshake after the upgrade" "$(handshake_of wg1 "$pub2")" "$shaken"
+wg set wg1 peer "$extra" allowed-ips 10.9.0.0/16
+
 step "SIGHUP has all files read again"
 wg set wg1 peer "$pub2" remove
 kill -HUP "$pid"

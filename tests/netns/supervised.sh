@@ -61,6 +61,12 @@ within 2 "the service manager listens" test -S "$socket"
 refuse "nobody has asked, and it is started" ip link show wg4
 wg set wg4 private-key <(echo "$key1")
 expect "public key" "$(wg show wg4 public-key)" "$pub1"
+"$IMPL" upgrade wg4 >/dev/null
+ends_within_a_second "${pid_of[wg4]}" upgrade
+for pid in $(world_pids); do
+    [[ $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) != *"rvpn "*wg4* ]] || pid_of[wg4]=$pid
+done
+expect "public key" "$(wg show wg4 public-key)" "$pub1"
 kill -TERM "${pid_of[wg4]}"
 ends_within_a_second "${pid_of[wg4]}" SIGTERM
 [[ -S $socket ]] || fail "it took the socket away that another made"

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::terminal::Style;
 use crate::control::client::{Client, ClientError};
 use crate::control::event_record::{MISSED, Record};
+use crate::dataplane::events::EventKind;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -19,8 +20,14 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// Prints events until the daemon ends, which is a success.
+/// Prints events until the daemon ends, which is a success. Where another process goes on, so does this.
 pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<(), Failure> {
+    while follow(arguments, client)? {}
+    Ok(())
+}
+
+/// Prints the events of one process; tells whether another one goes on.
+fn follow(arguments: &Arguments, client: &Client) -> Result<bool, Failure> {
     let ask = Ask::new("events");
     let stream = client.open(&arguments.interface, &ask)?;
     let interface = arguments.interface.display().to_string();
@@ -42,8 +49,10 @@ pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<(), Failure>
     stream.set_read_timeout(None).map_err(failed)?;
     let mut out = io::stdout().lock();
     let style = Style::of_output();
+    let mut goes_on = false;
     while let Some(line) = next()? {
         let Some(mut record) = Record::read(&line) else { continue };
+        goes_on = record.event == EventKind::Upgraded.name();
         if arguments.json {
             record.interface = Some(interface.clone());
             let mut line = Vec::new();
@@ -54,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<(), Failure>
         }
         out.flush()?;
     }
-    Ok(())
+    Ok(goes_on)
 }
 
 /// `2026-05-04 09:30:00  alice (8S2k…)  connected, at 192.0.2.1:51820`
@@ -88,6 +97,7 @@ fn what(record: &Record) -> String {
             let other = who(record.other_name.as_deref(), record.other_public_key.as_deref());
             format!("lost allowed IP {} to {other}", record.allowed_ip.as_deref().unwrap_or_default())
         }
+        "upgraded" => "another process goes on".to_owned(),
         "private-key-removed" => "private key removed: no handshake is possible".to_owned(),
         "listen-port-changed" => {
             format!("listen port changed from {} to {}", port(record.previous_listen_port), port(record.listen_port))

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 pub use self::runner::run;
 use super::asks::Feed;
-use super::environment::{Environment, FOREGROUND, HANDOVER, HOOK, HOOK_RUNNER, SUPERVISION};
+use super::environment::{Environment, FOREGROUND, HANDOVER, HOOK, HOOK_RUNNER, SUPERVISION, UPGRADE};
 use super::error::Error;
 use super::interface::InterfaceName;
 use crate::dataplane::events::Events;
@@ -56,7 +56,7 @@ impl Hook {
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::inherit())
             .current_dir("/");
-        for variable in [FOREGROUND, HANDOVER, "WG_TUN_FD", "WG_UAPI_FD"].into_iter().chain(SUPERVISION) {
+        for variable in [FOREGROUND, HANDOVER, UPGRADE, "WG_TUN_FD", "WG_UAPI_FD"].into_iter().chain(SUPERVISION) {
             command.env_remove(variable);
         }
         // Nobody waits for it: what it does not do is its log to tell, and it outlives nobody.

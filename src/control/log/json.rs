@@ -33,9 +33,9 @@ where
     N: for<'writer> FormatFields<'writer> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let now = LinuxClock.wall();
+        let wall = LinuxClock.wall();
         let mut line = Fields(Map::new());
-        line.put("time", rfc_3339(Duration::new(now.secs, now.nanos)));
+        line.put("time", rfc_3339(Duration::new(wall.secs, wall.nanos)));
         line.put("level", event.metadata().level().as_str().to_lowercase());
         line.put("interface", self.interface.clone());
         event.record(&mut line);

@@ -10,9 +10,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
+
+use crate::dataplane::io::Clock;
+use crate::platform::linux::LinuxClock;
+use crate::proto::time::Instant;
 
 /// The limit of this process.
 pub(super) static LIMIT: Limit = Limit::new();
@@ -70,7 +74,7 @@ impl Budget {
     }
 
     fn take(&mut self, now: Instant) -> bool {
-        let passed = self.counted.map_or(Duration::ZERO, |counted| now.saturating_duration_since(counted));
+        let passed = self.counted.map_or(Duration::ZERO, |counted| now.since(counted));
         self.left = self.most.min(self.left + self.rate * passed.as_secs_f64());
         self.counted = Some(now);
         let allowed = self.left >= 1.0;
@@ -83,7 +87,7 @@ impl Budget {
 
 impl<S: Subscriber> Layer<S> for &'static Limit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        self.allows(*event.metadata().level(), Instant::now())
+        self.allows(*event.metadata().level(), LinuxClock.now())
     }
 }
 
@@ -109,16 +113,16 @@ mod tests {
     #[test]
     fn a_burst_passes_then_a_rate_and_errors_have_their_own() {
         let limit = Limit::new();
-        let start = Instant::now();
+        let start = Instant::from_nanos(1_000_000_000);
         let passed = |level, now, count| (0..count).filter(|_| limit.allows(level, now)).count();
         assert_eq!(passed(Level::DEBUG, start, 20_000), 10_000);
         assert_eq!(passed(Level::ERROR, start, 200), 100);
-        let later = start + Duration::from_secs(2);
+        let later = start.plus(Duration::from_secs(2));
         assert_eq!(passed(Level::WARN, later, 1000), 400);
         assert_eq!(passed(Level::ERROR, later, 100), 2);
         assert_eq!(limit.take_left_out(), 10_000 + 100 + 600 + 98);
         assert_eq!(limit.take_left_out(), 0);
-        let much_later = start + Duration::from_secs(100_000);
+        let much_later = start.plus(Duration::from_secs(100_000));
         assert_eq!(passed(Level::DEBUG, much_later, 20_000), 10_000, "what is not used is not saved for ever");
     }
 }

@@ -102,8 +102,8 @@ pub fn start(level: Level, format: Format, interface: &str) {
     let registry = Registry::default().with(level.filter()).with(&LIMIT);
     let is_journal = format.settled(std::env::var_os(JOURNAL_STREAM).as_deref()) == Format::Journal;
     // Fails only if there is a subscriber already, which then stays.
-    let _ = match tracing_journald::layer() {
-        Ok(journal) if is_journal => {
+    let _ = match is_journal.then(tracing_journald::layer) {
+        Some(Ok(journal)) => {
             let journal = journal
                 .with_syslog_identifier("rvpn".to_owned())
                 .with_field_prefix(Some("RVPN".to_owned()))

@@ -173,17 +173,3 @@ async fn events_name_files_when_they_are_complete() {
     world.place.close().expect("removed");
     assert_eq!(events.next().await.expect("events"), Touched { is_gone: true, ..files(&["bob"]) });
 }
-
-#[test]
-fn a_device_that_goes_on_keeps_the_endpoint_a_peer_has() {
-    let world = World::new();
-    world.write("alice.conf", &file(KEY_1, "Endpoint = 192.0.2.1:7\n"));
-    world.write("bob.conf", &file(KEY_2, "Endpoint = 192.0.2.2:7\n"));
-    let (mut directory, device) = (world.directory, Fake::default());
-    let learnt = "198.51.100.9:9".parse().ok();
-    let alice = PeerSet { endpoint: learnt, ..PeerSet::new(key(1)) };
-    device.apply(Set { peers: vec![alice], ..Set::default() }).expect("taken");
-    directory.load_again(&device);
-    let endpoints: Vec<_> = device.status().peers.iter().map(|peer| peer.endpoint).collect();
-    assert_eq!(endpoints, [learnt, "192.0.2.2:7".parse().ok()]);
-}

@@ -189,8 +189,8 @@ fn peer_set(peer: &PeerStatus) -> PeerSet {
     let first = peer.allowed_ips.iter().take(NETWORKS_PER_REQUEST).copied();
     PeerSet {
         name: peer.name.clone().map(Some),
-        rate_up: Some(peer.rate_up).filter(|rate| *rate > 0),
-        rate_down: Some(peer.rate_down).filter(|rate| *rate > 0),
+        rate_up: Some(peer.rate_up),
+        rate_down: Some(peer.rate_down),
         preshared_key: peer.preshared_key.clone().or_else(|| Some(SecretKey::new(&[0; 32]))),
         endpoints: (!peer.endpoints.is_empty()).then(|| peer.endpoints.clone()),
         endpoint_order: (!peer.endpoints.is_empty()).then_some(peer.endpoint_order),
@@ -288,7 +288,6 @@ mod tests {
         let mut many = PeerStatus::new(rvpn_uapi::PublicKey([1; 32]));
         many.allowed_ips = (0..2500).map(network).collect();
         many.persistent_keepalive = 25;
-        many.rate_up = 1_000_000;
         many.endpoint = "192.0.2.1:7".parse().ok();
         let bare = PeerStatus::new(rvpn_uapi::PublicKey([2; 32]));
         let private_key = Some(SecretKey::new(&[8; 32]));
@@ -310,7 +309,6 @@ mod tests {
         assert!(peers.iter().all(|peer| peer.endpoint.is_none()));
         assert_eq!(peers.iter().map(|peer| peer.allowed_ips.len()).collect::<Vec<_>>(), [1000, 1000, 500, 0]);
         assert_eq!(peers[0].persistent_keepalive, Some(25));
-        assert_eq!((peers[0].rate_up, peers[0].rate_down), (Some(1_000_000), None));
         assert!(peers[0].replace_allowed_ips && !peers[1].replace_allowed_ips);
     }
 }

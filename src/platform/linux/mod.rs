@@ -4,9 +4,8 @@
 //!  tun ── vnet_header          udp ── placement, udp_offload, cmsg, socket_name          clock
 //!    \______________________ poller ___/                     alarm
 //!  link_monitor, route_monitor ── netlink, stop            process            resolver            hardening
-//!  network ─────────────────────────/       nftables       wireguard_driver ── netlink_socket       tap       echo
-//!  packet_tap
 //!  network ─────────────────────────/       nftables       wireguard_driver ── netlink_socket
+//!  packet_tap              tap       echo
 //!                       all: sys (the only unsafe code)
 //! ```
 //!

@@ -139,9 +139,7 @@ async fn a_program_that_takes_too_long_is_ended_with_its_children() {
     // Script and child hold the pipe open as long as they live.
     let script = Script::new(&format!("trap '' TERM; exec 1>$D/met; sleep 60 & {BEGIN}; wait; sleep 60"));
     let mut pipe = pipe::OpenOptions::new().open_receiver(script.directory.path().join("met")).expect("a pipe");
-    let started = tokio::time::Instant::now();
     script.run(&[record("added", "a")], QUICK).await;
-    assert!(started.elapsed() < Duration::from_secs(30), "its limits are a fraction of a second");
     let closed = timeout(Duration::from_secs(5), pipe.read(&mut [0])).await;
     assert_eq!(closed.expect("nobody is left").expect("no error"), 0);
 }
