@@ -53,6 +53,7 @@ done
 # With the streams' queues gone, few pings are on their way at the end.
 kill "$client"
 wait "$client" 2>/dev/null || true
+within 5 "the streams' queues are empty" eval "tail -n 3 '$world/ping.log' | grep -qE 'time=[0-9][. ]'"
 stop_pinging "three upgrades under load"
 expect "last handshakes" "$(handshake_of wg1 "$pub2") $(handshake_of wg2 "$pub1")" "$handshakes"
 expect "keypairs the other end has made" "$(grep -c 'Keypair created' "$world/wg2.log")" "$made"
@@ -72,8 +73,9 @@ ip1 link set wg1 mtu 1300
 within 2 "the MTU is followed" eval "[[ \$(grep -c 'MTU 1300' '$world/wg1.log') == 1 ]]"
 
 # Has the program $2 go on, which is broken: $1 says how. The process that runs wg1 stays, and not a packet is lost.
+# `said` is what the command said.
 broken() {
-    local before said
+    local before
     before=$(runs wg1)
     if said=$("$IMPL" upgrade --program "$2" wg1 2>&1 9>&-); then fail "$1: it went on: $said"; fi
     expect "the process that runs wg1, $1" "$(runs wg1)" "$before"
@@ -88,6 +90,7 @@ broken "it is none" /dev/null
 broken "it ends at once" "$(command -v false)"
 printf '#!/bin/sh\nexec sleep 100\n' >"$world/hangs" && chmod 755 "$world/hangs"
 broken "it says nothing" "$world/hangs"
+version=$(sed -n 's/^pub const VERSION: u32 = \([0-9]*\);/\1/p' "$root/src/proto/carried.rs")
 # One that gets all there is and then neither goes on nor ends: stopped when it has been offered the device.
 cat >"$world/stops" <<-END
 	#!/usr/bin/env python3
@@ -95,7 +98,7 @@ cat >"$world/stops" <<-END
 	channel = socket.socket(fileno=0)
 	daemon = socket.socket(socket.AF_UNIX)
 	daemon.connect("$(socket_of wg1)")
-	daemon.sendall(b"rvpn_ask=upgrade\nversion=1\n\n")
+	daemon.sendall(b"rvpn_ask=upgrade\nversion=$version\n\n")
 	channel.sendall(b"\1")
 	def frame():
 	    head = daemon.recv(5, socket.MSG_WAITALL)
@@ -111,6 +114,7 @@ cat >"$world/stops" <<-END
 END
 chmod 755 "$world/stops"
 broken "it takes all and ends" "$world/stops"
+[[ $said == *"it has seen enough"* ]] || fail "it did not come that far"
 stop_pinging "five programs that are broken"
 expect "last handshake" "$(handshake_of wg1 "$pub2")" "$handshakes"
 
