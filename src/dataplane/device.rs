@@ -20,7 +20,7 @@ use super::deadlines::Deadlines;
 use super::handshakes::{HandshakeQueue, LocalIdentity};
 use super::io::{Platform, Udp};
 use super::offload::Offloads;
-use super::packet::Pool;
+use super::packet::{MAX_BUFFERS, Pool};
 use super::peer::{Peer, PeerState, StagedPacket};
 use super::queue::WorkQueue;
 use super::receive::Inbound;
@@ -106,6 +106,14 @@ impl Device {
         &self.stats
     }
 
+    /// Counts `packets` of `peer` dropped for `reason`.
+    pub(super) fn dropped(&self, peer: &Peer, reason: Drop, packets: usize) {
+        if packets > 0 {
+            self.stats.dropped(reason, packets);
+            peer.drops.add(reason, packets);
+        }
+    }
+
     /// Returns the offload states.
     pub fn offloads(&self) -> &Offloads {
         &self.offloads
@@ -162,7 +170,7 @@ impl Device {
                     flush = true;
                 }
                 Output::Flush => flush = true,
-                Output::PurgeStaged => self.stats.dropped(Drop::Staged, state.staged.take().len()),
+                Output::PurgeStaged => self.dropped(peer, Drop::Staged, state.staged.take().len()),
                 Output::Publish(keypair) => {
                     let index = keypair.local;
                     self.keypairs.published();
@@ -174,8 +182,14 @@ impl Device {
                         self.keypairs.released(&keypair);
                     }
                 }
-                Output::HandshakeComplete => context.events.push(Event::HandshakeComplete),
-                Output::HandshakeGaveUp => context.events.push(Event::HandshakeGaveUp),
+                Output::HandshakeComplete => {
+                    state.handshakes.completed();
+                    context.events.push(Event::HandshakeComplete);
+                }
+                Output::HandshakeGaveUp => {
+                    state.handshakes.given_up();
+                    context.events.push(Event::HandshakeGaveUp);
+                }
             }
         }
         if let Some(deadline) = state.core.poll_timeout()
@@ -278,9 +292,6 @@ impl StaticSecrets for PeerTable {
 
 /// Ethernet's 1500 bytes less the overhead over IPv6.
 const DEFAULT_MTU: usize = 1420;
-
-/// 18 MiB if all were ever in use at once; a tunnel under load on two cores was seen to use a few dozen.
-const MAX_BUFFERS: usize = 256;
 
 /// Batches that wait for a worker. More than this is latency, not throughput.
 const MAX_SHARED_JOBS: usize = 64;

@@ -8,12 +8,14 @@
 mod budget;
 pub mod checksum;
 pub mod configure;
+pub mod counters;
 mod deadlines;
 pub mod device;
 pub mod gro;
 pub mod gso;
 mod handshakes;
 pub mod io;
+pub mod metrics;
 pub mod objects;
 pub mod offload;
 pub mod packet;

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 
+use super::counters::{Handshakes, PeerDrops};
 use super::queue::OrderedQueue;
 use super::receive::Inbound;
 use super::send::Outbound;
@@ -30,6 +31,7 @@ pub(super) struct Peer {
     state: Mutex<PeerState>,
     pub(super) outbound: OrderedQueue<Outbound>,
     pub(super) inbound: OrderedQueue<Inbound>,
+    pub(super) drops: PeerDrops,
     _counted: Counted,
 }
 
@@ -41,6 +43,7 @@ pub(super) struct PeerState {
     pub(super) scheduled: Option<Instant>,
     /// An initiation is asked for and not yet begun: at most one request per peer is queued.
     pub(super) initiating: bool,
+    pub(super) handshakes: Handshakes,
 }
 
 impl Peer {
@@ -56,6 +59,7 @@ impl Peer {
             staged: Staged::default(),
             scheduled: None,
             initiating: false,
+            handshakes: Handshakes::default(),
         };
         Self {
             id,
@@ -63,6 +67,7 @@ impl Peer {
             state: Mutex::new(state),
             outbound: OrderedQueue::new(MAX_QUEUED_BATCHES),
             inbound: OrderedQueue::new(MAX_QUEUED_BATCHES),
+            drops: PeerDrops::default(),
             _counted: counted,
         }
     }

@@ -127,7 +127,7 @@ impl Peer {
     /// Stores the pending initiation, fills in the MACs of `message`, arms the retransmit timer and runs the
     /// any-authenticated-packet-sent hooks. An older pending initiation is dropped and its index released.
     ///
-    /// The caller then sends `message` to the returned endpoint, and reports its bytes with [`Peer::add_tx_bytes`] if
+    /// The caller then sends `message` to the returned endpoint, and reports its bytes with [`Peer::add_sent`] if
     /// the socket took it.
     ///
     /// # Errors
@@ -200,7 +200,7 @@ impl Peer {
         self.timers.session_derived(now);
         self.handshake_complete(wall);
         self.outputs.keepalive = true;
-        self.add_rx_bytes(RESPONSE_LEN as u64);
+        self.add_received(RESPONSE_LEN as u64, 1);
         self.timers.authenticated_packet_received(now);
         Ok(())
     }
@@ -233,7 +233,7 @@ impl Peer {
         self.accepted_timestamp = timestamp;
         self.accepted_initiation_at = Some(now);
         self.endpoint = Some(from);
-        self.add_rx_bytes(INITIATION_LEN as u64);
+        self.add_received(INITIATION_LEN as u64, 1);
         self.timers.authenticated_packet_received(now);
         Ok(self.epoch)
     }
