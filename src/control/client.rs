@@ -12,7 +12,7 @@ mod kernel;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rvpn_uapi::{DeviceStatus, Errno, ParseError, Reply, ReplyParser, Set, write_set};
+use rvpn_uapi::{Ask, DeviceStatus, Errno, ParseError, Reply, ReplyParser, Set, write_set};
 use zeroize::Zeroizing;
 
 use self::kernel::{Kernel, Linux};
@@ -80,7 +80,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`], with the interface's name in it.
     pub fn status(&self, interface: &OsStr) -> Result<DeviceStatus, ClientError> {
-        match self.ask(interface, b"get=1\n\n") {
+        match self.exchange(interface, b"get=1\n\n") {
             Ok(reply) => Ok(reply.status),
             Err(error) => self.in_kernel(interface, error, "ask", kernel::status),
         }
@@ -94,10 +94,53 @@ impl Client {
     pub fn apply(&self, interface: &OsStr, set: &Set) -> Result<(), ClientError> {
         let mut text = Zeroizing::new(Vec::new());
         write_set(set, &mut text);
-        match self.ask(interface, &text) {
+        match self.exchange(interface, &text) {
             Ok(_) => Ok(()),
             Err(error) => self.in_kernel(interface, error, "change", |kernel, name| kernel::apply(kernel, name, set)),
         }
+    }
+
+    /// Asks what only this program can be asked, and returns the connection, from which the answer is to be read: its
+    /// timeouts are those of an answer, the answer's to change.
+    ///
+    /// # Errors
+    /// [`ClientError`]. A server that is not this program closes the connection without a word.
+    pub fn open(&self, interface: &OsStr, ask: &Ask) -> Result<UnixStream, ClientError> {
+        let mut text = Vec::new();
+        ask.write(&mut text);
+        let mut stream = self.connect(interface)?;
+        let name = || interface.to_string_lossy().into_owned();
+        stream.write_all(&text).map_err(|source| ClientError::Socket {
+            interface: name(),
+            action: "write to",
+            source,
+        })?;
+        Ok(stream)
+    }
+
+    /// Asks a question that is answered by lines, and returns these.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::NotOurs`] if the server is not this program or too old to know the word.
+    pub fn question(&self, interface: &OsStr, ask: &Ask) -> Result<Vec<(String, String)>, ClientError> {
+        let name = || interface.to_string_lossy().into_owned();
+        let mut lines = Vec::new();
+        for line in io::BufReader::new(self.open(interface, ask)?).lines() {
+            let line = line.map_err(|source| ClientError::Socket { interface: name(), action: "read from", source })?;
+            match line.split_once('=') {
+                Some(("errno", "0")) => return Ok(lines),
+                Some(("errno", value)) => {
+                    let errno = value.parse().ok().and_then(Errno::new).unwrap_or(Errno::UNKNOWN);
+                    return Err(match errno {
+                        Errno::NOT_SUPPORTED => ClientError::NotOurs { interface: name(), word: ask.word.clone() },
+                        errno => ClientError::Refused { interface: name(), errno },
+                    });
+                }
+                Some((key, value)) => lines.push((key.to_owned(), value.to_owned())),
+                None => break,
+            }
+        }
+        Err(ClientError::NotOurs { interface: name(), word: ask.word.clone() })
     }
 
     /// Does with the kernel's driver what cannot be done by a socket because of `error`: if nobody is at the other end
@@ -119,7 +162,7 @@ impl Client {
         }
     }
 
-    fn ask(&self, interface: &OsStr, request: &[u8]) -> Result<Reply, ClientError> {
+    fn exchange(&self, interface: &OsStr, request: &[u8]) -> Result<Reply, ClientError> {
         let name = || interface.to_string_lossy().into_owned();
         let failed = |action, source| ClientError::Socket { interface: name(), action, source };
         let mut stream = self.connect(interface)?;
@@ -274,6 +317,14 @@ pub enum ClientError {
         interface: String,
         /// Where and why.
         source: ParseError,
+    },
+    /// The server does not know a word of this program.
+    #[error("{interface}: whoever runs it cannot be asked for `{word}`: not rvpn, or an older one")]
+    NotOurs {
+        /// The interface.
+        interface: String,
+        /// What was asked.
+        word: String,
     },
     /// The server said no.
     #[error("{interface}: refused: {errno}")]

@@ -21,6 +21,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::asks::Asks;
 use super::background::{self, Parent};
 use super::environment::{self, Environment};
 use super::error::Error;
@@ -180,7 +181,8 @@ impl ConfigurationThread {
         // The thread that touches the device has them; this one and the next need none.
         device.release_privileges().map_err(start)?;
         let (stop, stopped) = oneshot::channel();
-        let all = All { listener, worker, device: Arc::clone(device), signals, watch, supervisor, ends: ends.clone() };
+        let asks = Asks { worker, device: Arc::clone(device) };
+        let all = All { listener, asks, signals, watch, supervisor, ends: ends.clone() };
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }
@@ -195,8 +197,7 @@ impl ConfigurationThread {
 
 struct All {
     listener: tokio::net::UnixListener,
-    worker: Worker,
-    device: Arc<dyn Device>,
+    asks: Asks,
     signals: Signals,
     watch: SocketWatch,
     supervisor: Arc<Supervisor>,
@@ -209,15 +210,15 @@ impl All {
         runtime.block_on(async {
             let end = async {
                 tokio::select! {
-                    error = server::serve(&self.listener, &self.worker) => End::AcceptFailed(error),
+                    error = server::serve(&self.listener, &self.asks) => End::AcceptFailed(error),
                     result = self.watch.removed() => result.map_or_else(End::AcceptFailed, |()| End::SocketRemoved),
-                    name = self.signals.end(&*self.device) => End::Signal(name),
+                    name = self.signals.end(&*self.asks.device) => End::Signal(name),
                 }
             };
             tokio::select! {
                 end = end => self.ends.report(end),
                 _ = stopped => {}
-                never = self.supervisor.watch(&*self.device) => match never {},
+                never = self.supervisor.watch(&*self.asks.device) => match never {},
             }
         });
     }

@@ -6,6 +6,7 @@
 //!             |----> socket              the file under /var/run/wireguard
 //!             |----> supervisor          what the service manager is told
 //!             `----> server -> worker -> apply    what `wg` asks for
+//!                        `---> asks               what only this program can be asked
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
 //!                    `-----> config, endpoint    its files, and names of hosts in them
 //!   cli -> up, down, ... -> quick               `wg-quick` built in: a plan, and steps that are undone
@@ -17,6 +18,7 @@
 //! Sources: <https://www.wireguard.com/xplatform/>, wg(8), wg-quick(8).
 
 pub mod apply;
+pub mod asks;
 pub mod background;
 pub mod cli;
 pub mod client;

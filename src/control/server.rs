@@ -5,7 +5,8 @@
 //! only touched by the thread behind [`Worker`]. A status is taken whole, then written with nothing locked, however
 //! slowly the client reads.
 //!
-//! Not here: the protocol's text (the `rvpn-uapi` crate), the socket file (`socket`).
+//! Not here: the protocol's text (the `rvpn-uapi` crate), the socket file (`socket`), what only this program can be
+//! asked (`asks`).
 //!
 //! Source: <https://www.wireguard.com/xplatform/>; `ipc-uapi.h` of wireguard-tools for what clients do.
 
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time;
 use zeroize::Zeroizing;
 
-use super::worker::Worker;
+use super::asks::Asks;
 
 /// A device as the configuration server sees it.
 pub trait Configurable: Send + Sync {
@@ -36,7 +37,7 @@ pub trait Configurable: Send + Sync {
 }
 
 /// Serves connections until the listener fails; returns why. Dropping the future closes all connections.
-pub async fn serve(listener: &UnixListener, worker: &Worker) -> io::Error {
+pub async fn serve(listener: &UnixListener, asks: &Asks) -> io::Error {
     let mut connections = JoinSet::new();
     let mut shortage = Shortage::default();
     loop {
@@ -44,7 +45,7 @@ pub async fn serve(listener: &UnixListener, worker: &Worker) -> io::Error {
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
-                connections.spawn(converse(stream, worker.clone()));
+                connections.spawn(converse(stream, asks.clone()));
             }
             // Closed at once: an error in the tool is better than one that waits for ever.
             Ok(_) => tracing::debug!("Configuration: {MAX_CONNECTIONS} connections are open, refusing another"),
@@ -98,15 +99,15 @@ fn is_transient(error: &io::Error) -> bool {
     )
 }
 
-async fn converse(mut stream: UnixStream, worker: Worker) {
-    if let Err(error) = answer_all(&mut stream, &worker).await {
+async fn converse(stream: UnixStream, asks: Asks) {
+    if let Err(error) = answer_all(stream, &asks).await {
         // A client that leaves without reading is its own business.
         tracing::debug!("Configuration: connection ended: {error}");
     }
 }
 
 /// Answers requests until the client has no more.
-async fn answer_all(stream: &mut UnixStream, worker: &Worker) -> io::Result<()> {
+async fn answer_all(mut stream: UnixStream, asks: &Asks) -> io::Result<()> {
     let mut parser = RequestParser::new(Arc::new(interface_index));
     let mut buffer = Zeroizing::new(vec![0; READ_LEN]);
     loop {
@@ -115,13 +116,16 @@ async fn answer_all(stream: &mut UnixStream, worker: &Worker) -> io::Result<()> 
         if len == 0 {
             // The client may have closed its sending half only, so what it asked for is answered.
             return match parser.finish() {
-                Some(event) => answer(stream, worker, event).await,
+                Some(event) => answer(stream, asks, event).await.map(drop),
                 None => Ok(()),
             };
         }
         let mut input = &buffer[..len];
         while let Some(event) = parser.next(&mut input) {
-            answer(stream, worker, event).await?;
+            match answer(stream, asks, event).await? {
+                Some(still_ours) => stream = still_ours,
+                None => return Ok(()),
+            }
         }
         if parser.is_closed() {
             return Ok(());
@@ -129,30 +133,36 @@ async fn answer_all(stream: &mut UnixStream, worker: &Worker) -> io::Result<()> 
     }
 }
 
-async fn answer(stream: &mut UnixStream, worker: &Worker, event: RequestEvent) -> io::Result<()> {
+/// Answers one request; returns the connection unless a question has taken it with it.
+async fn answer(mut stream: UnixStream, asks: &Asks, event: RequestEvent) -> io::Result<Option<UnixStream>> {
     let mut text = Zeroizing::new(Vec::new());
     match event {
         RequestEvent::Request(Request::Set(set)) => {
-            let result = worker.apply(set).await;
+            let result = asks.worker.apply(set).await;
             if let Err(error) = result {
                 tracing::debug!("Configuration: set refused: {error}");
             }
             write_errno(&mut text, Operation::Set, result.err());
         }
-        RequestEvent::Request(Request::Get) => match worker.status().await {
-            Ok(status) => return send_status(stream, &status).await,
+        RequestEvent::Request(Request::Get) => match asks.worker.status().await {
+            Ok(status) => {
+                send_status(&mut stream, &status).await?;
+                return Ok(Some(stream));
+            }
             Err(error) => write_errno(&mut text, Operation::Get, Some(error)),
         },
+        RequestEvent::Request(Request::Ask(ask)) => return asks.answer(ask, stream).await.map(|()| None),
         RequestEvent::Invalid { operation, error } => {
             tracing::debug!("Configuration: request refused: {error}");
             write_errno(&mut text, operation, Some(error.errno()));
         }
         RequestEvent::UnknownOperation => {
-            tracing::debug!("Configuration: the request is neither get=1 nor set=1");
-            return Ok(());
+            tracing::debug!("Configuration: the request is none this daemon knows");
+            return Ok(Some(stream));
         }
     }
-    send(stream, &text).await
+    send(&mut stream, &text).await?;
+    Ok(Some(stream))
 }
 
 async fn send_status(stream: &mut UnixStream, status: &DeviceStatus) -> io::Result<()> {

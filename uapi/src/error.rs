@@ -31,6 +31,8 @@ impl Errno {
     pub const PROTOCOL: Self = Self(71);
     /// EMSGSIZE: the whole request is too long.
     pub const TOO_LONG: Self = Self(90);
+    /// EOPNOTSUPP: a question nobody here can answer.
+    pub const NOT_SUPPORTED: Self = Self(95);
     /// EADDRINUSE: the listen port is taken.
     pub const ADDRESS_IN_USE: Self = Self(98);
 
@@ -57,6 +59,7 @@ impl fmt::Display for Errno {
             Self::INVALID => "Invalid argument",
             Self::PROTOCOL => "Protocol error",
             Self::TOO_LONG => "Message too long",
+            Self::NOT_SUPPORTED => "Operation not supported",
             Self::ADDRESS_IN_USE => "Address already in use",
             Self(value) => return write!(f, "Unknown error {value}"),
         })

@@ -8,6 +8,8 @@
 //! client:  Set -> write_set -> bytes                bytes -> ReplyParser -> Reply
 //! ```
 //!
+//! Beside them there are questions that only this program answers ([`Ask`]).
+//!
 //! Nothing here does IO, reads a clock or knows what a tunnel is; what a name of an interface means is asked of the
 //! caller. Secrets are wiped on drop and never printed by `Debug`.
 //!
@@ -16,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod allowed_ip;
+mod ask;
 mod endpoint;
 mod error;
 mod key;
@@ -28,6 +31,7 @@ mod set;
 mod status;
 
 pub use allowed_ip::{AllowedIp, AllowedIpChange};
+pub use ask::Ask;
 pub use endpoint::{ScopeOf, no_scopes};
 pub use error::{Errno, Fault, Key, ParseError};
 pub use key::{PublicKey, SecretKey};

@@ -1,7 +1,7 @@
 //! Requests: their text to values on the server's side, and back on the client's.
 //!
 //! ```text
-//!            get=1             set=1
+//!            get=1             set=1, rvpn_ask=...
 //!   Within <------- Between --------> Within      "" or end of stream: a Request
 //!      |               ^ |                        anything else as first line: UnknownOperation
 //!      |  fault        | | too long, unknown
@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::allowed_ip::AllowedIpChange;
+use crate::ask::Ask;
 use crate::endpoint::{self, ScopeOf};
 use crate::error::{Errno, Fault, Key, ParseError};
 use crate::key::{PublicKey, SecretKey};
@@ -35,6 +36,8 @@ pub enum Operation {
     Get,
     /// Change the configuration.
     Set,
+    /// Something that only this program knows.
+    Ask,
 }
 
 /// A whole and valid request.
@@ -44,6 +47,8 @@ pub enum Request {
     Get,
     /// `set=1`
     Set(Set),
+    /// `rvpn_ask=...`
+    Ask(Ask),
 }
 
 /// What a [`RequestParser`] found in the stream.
@@ -77,6 +82,7 @@ enum State {
     Between,
     Get,
     Set(Set),
+    Ask(Ask),
     Skipping,
     Closed,
 }
@@ -137,6 +143,7 @@ impl RequestParser {
         match state {
             State::Get => Some(RequestEvent::Request(Request::Get)),
             State::Set(set) => Some(RequestEvent::Request(Request::Set(set))),
+            State::Ask(ask) => Some(RequestEvent::Request(Request::Ask(ask))),
             State::Between | State::Skipping | State::Closed => None,
         }
     }
@@ -167,6 +174,7 @@ impl RequestParser {
         match self.state {
             State::Get => Some(Operation::Get),
             State::Set(_) => Some(Operation::Set),
+            State::Ask(_) => Some(Operation::Ask),
             State::Between | State::Skipping | State::Closed => None,
         }
     }
@@ -179,7 +187,7 @@ fn next_state(state: &mut State, text: &[u8], scope_of: &ScopeOf) -> Result<Opti
             *state = match text {
                 b"get=1" => State::Get,
                 b"set=1" => State::Set(Set::default()),
-                _ => State::Closed,
+                _ => Ask::begin(text).map_or(State::Closed, State::Ask),
             };
             Ok(matches!(state, State::Closed).then_some(RequestEvent::UnknownOperation))
         }
@@ -197,6 +205,12 @@ fn next_state(state: &mut State, text: &[u8], scope_of: &ScopeOf) -> Result<Opti
             Ok(()) => Ok(None),
             Err(fault) => Err((Operation::Set, fault)),
         },
+        State::Ask(ask) if text.is_empty() => {
+            let ask = std::mem::take(ask);
+            *state = State::Between;
+            Ok(Some(RequestEvent::Request(Request::Ask(ask))))
+        }
+        State::Ask(ask) => ask.line(text).map(|()| None).map_err(|fault| (Operation::Ask, fault)),
         State::Skipping => {
             if text.is_empty() {
                 *state = State::Between;
@@ -264,7 +278,7 @@ fn allowed_ip(value: &[u8]) -> Option<AllowedIpChange> {
 
 /// Appends the end of an answer: `errno=0`, or `error` with the sign that `wg` expects, and the empty line.
 pub fn write_errno(out: &mut Vec<u8>, operation: Operation, error: Option<Errno>) {
-    let sign = if operation == Operation::Set { "-" } else { "" };
+    let sign = if operation == Operation::Get { "" } else { "-" };
     match error {
         None => out.extend_from_slice(b"errno=0\n\n"),
         Some(error) => out.extend_from_slice(format!("errno={sign}{}\n\n", error.value()).as_bytes()),

@@ -61,6 +61,29 @@ fn an_answer_that_ends_early_is_told() {
 }
 
 #[test]
+fn a_question_is_answered_by_lines() {
+    let (directory, server) = answering("version=1=2\nb=\nerrno=0\n\n");
+    let ask = Ask::new("version").with("of", "all");
+    let lines = client(&directory).question("wg0".as_ref(), &ask).expect("an answer");
+    assert_eq!(lines, [("version".into(), "1=2".into()), ("b".into(), String::new())]);
+    assert_eq!(server.join().expect("no panic"), "rvpn_ask=version\nof=all\n\n");
+}
+
+#[test]
+fn who_does_not_know_a_question_is_told_from_who_refuses() {
+    for (answer, text) in [
+        ("", "wg0: whoever runs it cannot be asked for `version`: not rvpn, or an older one"),
+        ("errno=-95\n\n", "wg0: whoever runs it cannot be asked for `version`: not rvpn, or an older one"),
+        ("errno=-1\n\n", "wg0: refused: Operation not permitted"),
+    ] {
+        let (directory, server) = answering(answer);
+        let error = client(&directory).question("wg0".as_ref(), &Ask::new("version")).expect_err("no answer");
+        assert_eq!(error.to_string(), text);
+        server.join().expect("no panic");
+    }
+}
+
+#[test]
 fn missing_and_unknown_keys_are_no_error() {
     let (directory, server) = answering(concat!(
         "new_thing=1\npublic_key=0101010101010101010101010101010101010101010101010101010101010101\n",

@@ -18,6 +18,7 @@ use super::*;
 use crate::control::interface::InterfaceName;
 use crate::control::outcome::Ends;
 use crate::control::socket;
+use crate::control::worker::Worker;
 
 /// A server of a [`Fake`] on a thread of its own.
 struct Harness {
@@ -42,12 +43,13 @@ impl Harness {
         let device = Arc::new(Fake::default());
         let (stop, stopped) = oneshot::channel();
         let worker = Worker::start(Arc::clone(&device) as _, &Ends::new().0).expect("a thread");
+        let asks = Asks { worker, device: Arc::clone(&device) as _ };
         let thread = thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let listener = UnixListener::from_std(listener).expect("a listener");
                 tokio::select! {
-                    error = serve(&listener, &worker) => panic!("{error}"),
+                    error = serve(&listener, &asks) => panic!("{error}"),
                     _ = stopped => {}
                 }
             });
@@ -158,6 +160,25 @@ fn an_unknown_operation_is_not_answered() {
 }
 
 #[test]
+fn a_question_takes_its_connection_with_it() {
+    let server = Harness::new();
+    let version = format!("version={}\nerrno=0\n\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(server.ask("rvpn_ask=version\n\nget=1\n\n"), version, "and closes it");
+    assert_eq!(
+        server.ask("get=1\n\nrvpn_ask=version\n"),
+        format!("errno=0\n\n{version}"),
+        "also at the end of the stream"
+    );
+}
+
+#[test]
+fn a_question_that_nobody_knows_is_an_error() {
+    let server = Harness::new();
+    assert_eq!(server.ask("rvpn_ask=nothing\n\n"), "errno=-95\n\n");
+    assert_eq!(server.ask("rvpn_ask=version\nx\n\n"), "errno=-71\n\n");
+}
+
+#[test]
 fn errors_are_negative_for_set_and_positive_for_get() {
     let server = Harness::new();
     assert_eq!(server.ask(&format!("set=1\nlisten_port={}\n\n", Fake::TAKEN_PORT)), "errno=-98\n\n");
@@ -247,11 +268,12 @@ fn is_answered(server: &Harness) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_client_may_pause_for_a_minute_within_a_request_and_for_ten_without() {
     for (sent, patience) in [(&b"set=1\n"[..], REQUEST_TIMEOUT), (b"g", REQUEST_TIMEOUT), (b"", IDLE_TIMEOUT)] {
-        let worker = Worker::start(Arc::new(Fake::default()), &Ends::new().0).expect("a thread");
+        let device = Arc::new(Fake::default());
+        let worker = Worker::start(Arc::clone(&device) as _, &Ends::new().0).expect("a thread");
         let (mut client, server) = UnixStream::pair().expect("a pair");
         client.write_all(sent).await.expect("sent");
         let start = time::Instant::now();
-        converse(server, worker).await;
+        converse(server, Asks { worker, device }).await;
         assert_eq!(start.elapsed().as_secs(), patience.as_secs());
         assert_eq!(client.read(&mut [0; 9]).await.expect("closed"), 0);
     }
