@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use rvpn_uapi::{Aead, AllowedIpChange, DeviceStatus, Errno, Offload, Offloads, PeerSet, PeerStatus, Set};
+use rvpn_uapi::{Aead, AllowedIpChange, DeviceStatus, Errno, Offload, Offloads, PeerName, PeerSet, PeerStatus, Set};
 
 use crate::dataplane::configure::{self, ApplyError, Change, DeviceSnapshot, PeerChange, PeerSnapshot};
 use crate::dataplane::gro::Classes;
@@ -31,6 +31,7 @@ fn peer_change(peer: &PeerSet) -> PeerChange {
         public_key: public_key(peer.public_key),
         remove: peer.remove,
         update_only: peer.update_only,
+        name: peer.name.as_ref().map(|name| name.as_ref().map(Into::into)),
         preshared_key: peer.preshared_key.as_ref().map(preshared_key),
         endpoint: peer.endpoint,
         persistent_keepalive: peer.persistent_keepalive,
@@ -58,7 +59,8 @@ pub fn status(snapshot: DeviceSnapshot, aead: Aead) -> DeviceStatus {
     }
 }
 
-fn offloads(in_use: OffloadsInUse) -> Offloads {
+/// Names the offloads in use.
+pub fn offloads(in_use: OffloadsInUse) -> Offloads {
     let OffloadsInUse { classes: Classes { tcp4, tcp6, udp4, udp6 }, sends_trains, receives_trains } = in_use;
     let all = [
         (tcp4, Offload::TunTcp4),
@@ -73,6 +75,7 @@ fn offloads(in_use: OffloadsInUse) -> Offloads {
 
 fn peer_status(peer: &PeerSnapshot) -> PeerStatus {
     PeerStatus {
+        name: peer.name.as_deref().and_then(PeerName::new),
         preshared_key: Some(preshared_key_text(&peer.status.preshared_key)),
         endpoint: peer.status.endpoint.map(|endpoint| endpoint.remote),
         last_handshake: last_handshake(peer.status.last_handshake),

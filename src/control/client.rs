@@ -86,12 +86,25 @@ impl Client {
         }
     }
 
-    /// Changes an interface.
+    /// Tells whether rvpn runs an interface, so that it takes what `wg` knows nothing of.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn is_rvpn(&self, interface: &OsStr) -> Result<bool, ClientError> {
+        Ok(self.status(interface)?.aead.is_some())
+    }
+
+    /// Changes an interface. Of what only rvpn has, other servers and the kernel's driver are not told.
     ///
     /// # Errors
     /// [`ClientError`]; whether part of the change has acted then is up to the server (rvpn: nothing has; the kernel:
     /// what stands before the fault).
     pub fn apply(&self, interface: &OsStr, set: &Set) -> Result<(), ClientError> {
+        let mut plain = None;
+        if set.is_extended() && !self.is_rvpn(interface)? {
+            plain.insert(set.clone()).strip_extensions();
+        }
+        let set = plain.as_ref().unwrap_or(set);
         let mut text = Zeroizing::new(Vec::new());
         write_set(set, &mut text);
         match self.exchange(interface, &text) {

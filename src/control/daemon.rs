@@ -12,6 +12,7 @@
 //!
 //! Source: <https://www.wireguard.com/xplatform/>; main.go of wireguard-go for the environment.
 
+use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use super::environment::{self, Environment};
 use super::error::Error;
 use super::host::{Device, Host};
 use super::interface::InterfaceName;
+use super::metrics;
+use super::metrics::listen::{Listener, METRICS};
 use super::outcome::{End, Ends};
 use super::server;
 use super::socket::{self, SocketFile, SocketWatch};
@@ -59,7 +62,11 @@ pub fn run(options: &Options, host: &dyn Host) -> Result<(), Error> {
     if options.foreground || options.environment.foreground {
         return run_device(tun, listener, file, options, host, || {});
     }
-    match background::start(background::command(&options.interface), &tun, &listener) {
+    let mut command = background::command(&options.interface);
+    if let Some(address) = &options.environment.metrics {
+        command.env(METRICS, address.to_string());
+    }
+    match background::start(command, &tun, &listener) {
         Ok(_) => Ok(()),
         Err(error) => {
             file.remove();
@@ -127,8 +134,17 @@ pub fn run_device(
     let interface = &options.interface;
     let (ends, ended) = Ends::new();
     let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
-    let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
-    let server = ConfigurationThread::start(listener, &file, &device, Arc::clone(&supervisor), &ends);
+    let address = &options.environment.metrics;
+    let metrics = address.as_ref().map(Listener::new).transpose().inspect_err(|_| file.remove())?;
+    let metrics_file = metrics.as_ref().and_then(Listener::file);
+    let remove_files = || {
+        file.remove();
+        // Gone in between is as good.
+        let _ = metrics_file.as_ref().map(std::fs::remove_file);
+    };
+    let device = host.start(interface, tun, &ends).inspect_err(|_| remove_files())?;
+    let sockets = Sockets { configuration: listener, metrics };
+    let server = ConfigurationThread::start(sockets, &file, &device, Arc::clone(&supervisor), &ends);
     let ended = server.map(|server| {
         tracing::debug!("{interface}: device started");
         on_ready();
@@ -136,7 +152,7 @@ pub fn run_device(
         (server, ended.recv().expect("this function holds a sender"))
     });
     supervisor.stopping();
-    file.remove();
+    remove_files();
     let end = ended.map(|(server, end)| {
         server.stop();
         end
@@ -154,7 +170,13 @@ pub fn run_device(
     Ok(())
 }
 
-/// The thread `rvpn-uapi`: the configuration server, the watch on its socket, the signals, and signs of life.
+/// What the thread `rvpn-uapi` listens on.
+struct Sockets {
+    configuration: UnixListener,
+    metrics: Option<Listener>,
+}
+
+/// The thread `rvpn-uapi`: the configuration server, the watch on its socket, the signals, signs of life, and metrics.
 struct ConfigurationThread {
     thread: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -163,7 +185,7 @@ struct ConfigurationThread {
 impl ConfigurationThread {
     /// Starts the thread; from here on, connections are served and signals are caught.
     fn start(
-        listener: UnixListener,
+        sockets: Sockets,
         file: &SocketFile,
         device: &Arc<dyn Device>,
         supervisor: Arc<Supervisor>,
@@ -174,6 +196,7 @@ impl ConfigurationThread {
         let context = runtime.enter();
         let signals = Signals::new().map_err(start)?;
         let watch = file.watch()?;
+        let Sockets { configuration: listener, metrics } = sockets;
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
         drop(context);
@@ -182,7 +205,7 @@ impl ConfigurationThread {
         device.release_privileges().map_err(start)?;
         let (stop, stopped) = oneshot::channel();
         let asks = Asks { worker, device: Arc::clone(device) };
-        let all = All { listener, asks, signals, watch, supervisor, ends: ends.clone() };
+        let all = All { listener, metrics, asks, signals, watch, supervisor, ends: ends.clone() };
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }
@@ -197,6 +220,7 @@ impl ConfigurationThread {
 
 struct All {
     listener: tokio::net::UnixListener,
+    metrics: Option<Listener>,
     asks: Asks,
     signals: Signals,
     watch: SocketWatch,
@@ -218,10 +242,21 @@ impl All {
             tokio::select! {
                 end = end => self.ends.report(end),
                 _ = stopped => {}
+                never = serve_metrics(self.metrics, &self.asks) => match never {},
                 never = self.supervisor.watch(&*self.asks.device) => match never {},
             }
         });
     }
+}
+
+/// Serves metrics if they are asked for. That nobody can see how a tunnel works is no reason to end it.
+async fn serve_metrics(listener: Option<Listener>, asks: &Asks) -> Infallible {
+    if let Some(listener) = listener
+        && let Err(error) = metrics::http::serve(listener, asks).await
+    {
+        tracing::error!("Metrics are not served: {error}");
+    }
+    std::future::pending().await
 }
 
 /// The signals that mean something. SIGUSR1 has the device's objects logged. SIGHUP does nothing yet, but must not kill,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rvpn_uapi::Aead;
 
 use super::error::Error;
+use super::metrics::listen::{self, Address, METRICS};
 use super::socket;
 use crate::aead;
 use crate::platform::linux::hardening::{Hardening, Part, Violation};
@@ -31,6 +32,8 @@ pub struct Environment {
     pub aead: aead::Choice,
     /// `RVPN_HARDENING=auto|off` or a list of `no-PART` and `kill`: what the daemon gives up once it runs.
     pub hardening: Hardening,
+    /// `RVPN_METRICS`: where metrics are served.
+    pub metrics: Option<Address>,
     /// `RVPN_RUN_DIR`: where sockets lie, for tests; `wg` looks only where they lie otherwise.
     pub run_dir: Option<PathBuf>,
     /// `NOTIFY_SOCKET`: where a service manager listens.
@@ -87,6 +90,7 @@ impl Environment {
             offload: var("RVPN_OFFLOAD").map_or(Ok(Offload::Auto), offload)?,
             aead: var(AEAD).map_or(Ok(aead::Choice::Auto), aead_choice)?,
             hardening: var("RVPN_HARDENING").map_or(Ok(Hardening::default()), hardening)?,
+            metrics: var(METRICS).map(metrics).transpose()?,
             run_dir: var(RUN_DIR).map(PathBuf::from),
             notify_socket: var("NOTIFY_SOCKET").map(notify_socket).transpose()?,
             watchdog: watchdog(var("WATCHDOG_USEC"), var("WATCHDOG_PID"))?,
@@ -111,12 +115,18 @@ impl Default for Environment {
             offload: Offload::Auto,
             aead: aead::Choice::Auto,
             hardening: Hardening::default(),
+            metrics: None,
             run_dir: None,
             notify_socket: None,
             watchdog: None,
             handover: false,
         }
     }
+}
+
+fn metrics(value: OsString) -> Result<Address, Error> {
+    let address = value.to_str().map_or(Err(listen::EXPECTED), str::parse);
+    address.map_err(|expected| Error::Environment { variable: METRICS, value, expected })
 }
 
 fn workers(value: OsString) -> Result<usize, Error> {

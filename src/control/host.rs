@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::interface::InterfaceName;
+use super::metrics::Metrics;
 use super::outcome::Ends;
 use super::server::Configurable;
 use crate::dataplane::objects::Objects;
@@ -38,6 +39,9 @@ pub trait Host {
 pub trait Device: Configurable {
     /// Counts what the device holds.
     fn objects(&self) -> Objects;
+
+    /// Takes the numbers of the device and of this process; never waits for a change of the configuration.
+    fn metrics(&self) -> Metrics;
 
     /// Gives up the privileges of the calling thread, and so of those it starts from now on. To be called when the thread
     /// that will call [`Configurable::apply`], which needs them, has been started.

@@ -7,6 +7,7 @@
 //!             |----> supervisor          what the service manager is told
 //!             `----> server -> worker -> apply    what `wg` asks for
 //!                        `---> asks               what only this program can be asked
+//!             `----> metrics             what Prometheus asks for, over HTTP
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
 //!                    `-----> config, endpoint    its files, and names of hosts in them
 //!   cli -> up, down, ... -> quick               `wg-quick` built in: a plan, and steps that are undone
@@ -31,6 +32,7 @@ pub mod host;
 pub mod interface;
 pub mod key_text;
 pub mod log;
+pub mod metrics;
 pub mod outcome;
 pub mod quick;
 pub mod server;

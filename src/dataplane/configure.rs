@@ -16,6 +16,7 @@ mod peers;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 pub(super) use self::interface::Settings;
 use super::device::Device;
@@ -51,6 +52,8 @@ pub struct PeerChange {
     pub remove: bool,
     /// Nothing happens if the peer does not exist.
     pub update_only: bool,
+    /// What people call it, of bounded length; `Some(None)` takes the name away.
+    pub name: Option<Option<Arc<str>>>,
     /// All zero takes it away.
     pub preshared_key: Option<PresharedKey>,
     /// Where datagrams go until the peer is heard from elsewhere.
@@ -79,6 +82,7 @@ impl PeerChange {
             public_key,
             remove: false,
             update_only: false,
+            name: None,
             preshared_key: None,
             endpoint: None,
             persistent_keepalive: None,
@@ -133,6 +137,8 @@ pub struct DeviceSnapshot {
 pub struct PeerSnapshot {
     /// Its static public key.
     pub public_key: PublicKey,
+    /// What people call it.
+    pub name: Option<Arc<str>>,
     /// Endpoint, counters, last handshake, keepalive, preshared key.
     pub status: PeerStatus,
     /// Its prefixes in the order they were added.
@@ -173,6 +179,7 @@ impl Device {
         let routes = read(&self.routes);
         let peers = peers.iter().map(|peer| PeerSnapshot {
             public_key: peer.public_key,
+            name: peer.name(),
             status: peer.state().core.status(),
             allowed_ips: routes.prefixes(peer.id).to_vec(),
         });

@@ -229,10 +229,10 @@ pub(super) enum Event {
 impl Event {
     fn log(self, peer: &Peer) {
         match self {
-            Self::HandshakeComplete => tracing::debug!("Keypair created for peer {:?}", peer.public_key),
+            Self::HandshakeComplete => tracing::debug!("Keypair created for peer {}", peer.label()),
             Self::HandshakeGaveUp => tracing::debug!(
-                "Handshake for peer {:?} did not complete after 20 attempts, giving up until there is new data",
-                peer.public_key
+                "Handshake for peer {} did not complete after 20 attempts, giving up until there is new data",
+                peer.label()
             ),
         }
     }

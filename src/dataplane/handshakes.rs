@@ -240,7 +240,7 @@ impl Device {
         });
         match committed {
             Ok(endpoint) => {
-                tracing::debug!("Sending handshake initiation to peer {:?} ({})", peer.public_key, endpoint.remote);
+                tracing::debug!("Sending handshake initiation to peer {} ({})", peer.label(), endpoint.remote);
                 self.stats.counted(Count::InitiationsSent);
                 self.send_handshake(peer, endpoint, &message);
             }
@@ -317,7 +317,7 @@ impl Device {
             return self.stats.dropped(Drop::UnknownIndex, 1);
         };
         if peer.state().core.on_cookie_reply(now, reply) {
-            tracing::debug!("Receiving cookie reply from peer {:?}", peer.public_key);
+            tracing::debug!("Receiving cookie reply from peer {}", peer.label());
         }
     }
 
@@ -338,7 +338,7 @@ impl Device {
             state.handshakes.called_off();
             Ok::<_, Refused>((epoch, state.core.preshared_key().clone()))
         })?;
-        tracing::debug!("Receiving handshake initiation from peer {:?} ({})", peer.public_key, from.remote);
+        tracing::debug!("Receiving handshake initiation from peer {} ({})", peer.label(), from.remote);
 
         let mut rng = self.rng();
         let index = self.new_index(&peer, &mut rng);
@@ -350,7 +350,7 @@ impl Device {
             Ok((commit?, message))
         });
         let (endpoint, message) = committed.inspect_err(|_| self.free_index(index))?;
-        tracing::debug!("Sending handshake response to peer {:?} ({})", peer.public_key, endpoint.remote);
+        tracing::debug!("Sending handshake response to peer {} ({})", peer.label(), endpoint.remote);
         self.stats.counted(Count::ResponsesSent);
         self.send_handshake(&peer, endpoint, &message);
         Ok(())
@@ -372,7 +372,7 @@ impl Device {
         match pending.consume_response(response) {
             Ok(keys) => {
                 let wall = self.platform.clock.wall();
-                tracing::debug!("Receiving handshake response from peer {:?} ({})", peer.public_key, from.remote);
+                tracing::debug!("Receiving handshake response from peer {} ({})", peer.label(), from.remote);
                 let rtt = self.with_peer(context, &peer, |state, rng| {
                     state.core.commit_session(now, wall, rng, epoch, keys, from)?;
                     Ok::<_, Refusal>(state.handshakes.answered(now))

@@ -5,18 +5,21 @@
 //!
 //! Not here: their names and text (see `control::metrics`), what was asked of the device (see `configure`).
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::counters::HandshakeCounts;
 use super::device::Device;
 use super::offload::OffloadsInUse;
 use super::packet::MAX_BUFFERS;
-use super::stats::Drop;
+use super::stats::{Count, Drop, RTT_BOUNDS};
 use crate::proto::constants::MAX_QUEUED_HANDSHAKES;
 use crate::proto::keys::PublicKey;
 use crate::proto::peer::PeerStatus;
 use crate::proto::time::WallTime;
 
-/// The numbers of one device, apart from [`super::stats::Stats`].
-#[derive(Clone, Debug)]
+/// The numbers of one device.
+#[derive(Clone, Debug, Default)]
 pub struct DeviceMetrics {
     /// Batches that wait for a worker.
     pub queued_batches: usize,
@@ -38,6 +41,14 @@ pub struct DeviceMetrics {
     pub offloads: Option<OffloadsInUse>,
     /// Handshakes are refused without a cookie.
     pub is_under_load: bool,
+    /// Batches that were handed to workers.
+    pub shared_batches: u64,
+    /// Packets dropped, by reason; all reasons there are.
+    pub drops: Vec<(Drop, u64)>,
+    /// Messages by kind; all kinds there are.
+    pub messages: Vec<(Count, u64)>,
+    /// Handshakes by how long they took, as [`super::stats::Stats::handshake_rtts`] gives them.
+    pub handshake_rtts: ([u64; RTT_BOUNDS.len() + 1], Duration),
     /// In the order in which they were added.
     pub peers: Vec<PeerMetrics>,
 }
@@ -47,6 +58,8 @@ pub struct DeviceMetrics {
 pub struct PeerMetrics {
     /// Its static public key.
     pub public_key: PublicKey,
+    /// What people call it.
+    pub name: Option<Arc<str>>,
     /// UDP payload bytes received: see [`crate::proto::peer::PeerStatus`].
     pub rx_bytes: u64,
     /// UDP payload bytes sent.
@@ -73,10 +86,12 @@ impl Device {
         let (buffers_made, buffers_idle) = self.pool.count();
         let peers = self.peers.all();
         let peers = peers.iter().map(|peer| {
+            let name = peer.name();
             let state = peer.state();
             let PeerStatus { rx_bytes, tx_bytes, rx_packets, tx_packets, last_handshake, .. } = state.core.status();
             PeerMetrics {
                 public_key: peer.public_key,
+                name,
                 rx_bytes,
                 tx_bytes,
                 rx_packets,
@@ -97,6 +112,10 @@ impl Device {
             buffers_in_use: buffers_made.saturating_sub(buffers_idle),
             max_buffers: MAX_BUFFERS,
             offloads: self.udp().map(|udp| self.offloads.in_use(&*udp)),
+            shared_batches: self.stats.shared_batches(),
+            drops: Drop::ALL.iter().map(|&reason| (reason, self.stats.drops(reason))).collect(),
+            messages: Count::ALL.iter().map(|&message| (message, self.stats.messages(message))).collect(),
+            handshake_rtts: self.stats.handshake_rtts(),
             is_under_load: self.stats.is_under_load(self.platform.clock.now()),
             peers: peers.collect(),
         }

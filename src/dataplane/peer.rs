@@ -8,6 +8,8 @@
 //! the queues may be locked, never another peer.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
 
 use super::counters::{Handshakes, PeerDrops};
 use super::queue::OrderedQueue;
@@ -28,6 +30,8 @@ pub(super) struct PeerId(pub(super) u32);
 pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) public_key: PublicKey,
+    /// What people call it: for the log and for whoever asks. Nothing else is locked while it is.
+    name: Mutex<Option<Arc<str>>>,
     state: Mutex<PeerState>,
     pub(super) outbound: OrderedQueue<Outbound>,
     pub(super) inbound: OrderedQueue<Inbound>,
@@ -64,6 +68,7 @@ impl Peer {
         Self {
             id,
             public_key,
+            name: Mutex::new(None),
             state: Mutex::new(state),
             outbound: OrderedQueue::new(MAX_QUEUED_BATCHES),
             inbound: OrderedQueue::new(MAX_QUEUED_BATCHES),
@@ -75,6 +80,32 @@ impl Peer {
     /// Locks the state. After a change, go through `Device::settle`.
     pub(super) fn state(&self) -> MutexGuard<'_, PeerState> {
         lock(&self.state)
+    }
+
+    /// Returns what people call it; `None` if it has no name.
+    pub(super) fn name(&self) -> Option<Arc<str>> {
+        lock(&self.name).clone()
+    }
+
+    /// Gives it another name, or none.
+    pub(super) fn rename(&self, name: Option<Arc<str>>) {
+        *lock(&self.name) = name;
+    }
+
+    /// Returns what it is called in the log: its name, if it has one, and the beginning of its key.
+    pub(super) fn label(&self) -> impl fmt::Display {
+        Label(self)
+    }
+}
+
+struct Label<'a>(&'a Peer);
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.name() {
+            Some(name) => write!(f, "{name} ({:?})", self.0.public_key),
+            None => write!(f, "{:?}", self.0.public_key),
+        }
     }
 }
 

@@ -14,9 +14,10 @@
 //!
 //! Not here: who asks and what follows (see `control::supervisor`).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use super::io::ThreadClock;
 use super::sync::{Mutex, lock};
 
 /// What is asked of the threads, and what they answered.
@@ -30,6 +31,8 @@ struct Thread {
     name: String,
     /// The orders the thread has last seen, or [`RESTING`].
     seen: AtomicUsize,
+    /// Told once it runs.
+    cpu: OnceLock<ThreadClock>,
 }
 
 impl Pulse {
@@ -40,7 +43,7 @@ impl Pulse {
     /// Adds a thread, from before it runs.
     pub(super) fn add(self: &Arc<Self>, name: &str) -> Life {
         let seen = self.orders.load(Ordering::Relaxed);
-        let thread = Arc::new(Thread { name: name.to_owned(), seen: AtomicUsize::new(seen) });
+        let thread = Arc::new(Thread { name: name.to_owned(), seen: AtomicUsize::new(seen), cpu: OnceLock::new() });
         lock(&self.threads).push(Arc::clone(&thread));
         Life { pulse: Arc::clone(self), thread, seen }
     }
@@ -59,6 +62,12 @@ impl Pulse {
             self.orders.fetch_add(STEP, Ordering::Relaxed);
         }
         late
+    }
+
+    /// Returns the threads that have told their clocks, by name.
+    pub(super) fn clocks(&self) -> Vec<(String, ThreadClock)> {
+        let threads = lock(&self.threads);
+        threads.iter().filter_map(|thread| Some((thread.name.clone(), *thread.cpu.get()?))).collect()
     }
 
     /// Orders all threads to stop. The caller wakes them.
@@ -84,6 +93,13 @@ impl Life {
             self.note(orders);
         }
         orders & STOP == 0
+    }
+
+    /// Tells the clock of the thread's CPU time, from within it.
+    pub(super) fn runs_on(&self, clock: Option<ThreadClock>) {
+        if let Some(clock) = clock {
+            let _ = self.thread.cpu.set(clock);
+        }
     }
 
     /// Says that the thread waits for work. The next [`Life::goes_on`] ends it.

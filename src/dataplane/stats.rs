@@ -90,7 +90,15 @@ pub enum Count {
 }
 
 impl Count {
-    const ALL: usize = 6;
+    /// All kinds, in the order of the counters.
+    pub const ALL: [Self; 6] = [
+        Self::InitiationsReceived,
+        Self::InitiationsSent,
+        Self::ResponsesReceived,
+        Self::ResponsesSent,
+        Self::CookieRepliesReceived,
+        Self::CookieRepliesSent,
+    ];
 }
 
 /// The counters of one device.
@@ -98,7 +106,7 @@ impl Count {
 pub struct Stats {
     drops: [AtomicU64; Drop::ALL.len()],
     shared: AtomicU64,
-    messages: [AtomicU64; Count::ALL],
+    messages: [AtomicU64; Count::ALL.len()],
     /// Nanoseconds of [`Instant`]; 0 is never.
     under_load_until: AtomicU64,
     handshake_rtts: RttHistogram,

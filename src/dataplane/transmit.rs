@@ -103,7 +103,7 @@ impl Device {
                 (Err(error), Some(refused)) => {
                     let is_train = refused.bytes.len() > refused.segment_len;
                     if refused.to.source.is_some() && may_be_the_source(&error) {
-                        tracing::debug!("Sending to peer {:?} from its cached source failed: {error}", peer.public_key);
+                        tracing::debug!("Sending to peer {} from its cached source failed: {error}", peer.label());
                         peer.state().core.clear_source();
                         transmits.iter_mut().for_each(|transmit| transmit.to.source = None);
                     } else if is_train && !singly && is_too_long_for_the_path(&error) {
@@ -112,11 +112,7 @@ impl Device {
                         split = true;
                         suspected = !is_wider_than_its_path(udp, refused);
                     } else {
-                        tracing::debug!(
-                            "Sending to peer {:?} at {} failed: {error}",
-                            peer.public_key,
-                            refused.to.remote
-                        );
+                        tracing::debug!("Sending to peer {} at {} failed: {error}", peer.label(), refused.to.remote);
                         let len =
                             if singly { refused.segment_len.min(refused.bytes.len()) } else { refused.bytes.len() };
                         lost += if singly { 1 } else { refused.count() };

@@ -53,6 +53,23 @@ if is_rvpn "$IMPL"; then
     expect "time of the latest handshake after syncconf" "$(handshake_of wg1 "$pub2")" "$before"
 fi
 
+if is_rvpn "$IMPL"; then
+    step "a name is kept beside the key, written back, and stands for it"
+    { cat "$world/saved.conf"; echo '#rvpn: Name = last one'; } >"$world/named.conf"
+    "$IMPL" syncconf wg1 "$world/named.conf"
+    "$IMPL" show wg1 | grep -qx '  name: last one' || fail "the name is not shown"
+    "$IMPL" show wg1 --json | grep -q '"name":"last one"' || fail "the name is not in the JSON"
+    "$IMPL" showconf wg1 | grep -qx '#rvpn: Name = last one' || fail "the name is not written back"
+    "$IMPL" set wg1 peer "last one" persistent-keepalive 26 name other
+    expect "keepalive of the peer that was named" "$(wg show wg1 persistent-keepalive | awk -v key="$extra" '$1 == key { print $2 }')" 26
+    if message=$("$IMPL" set wg1 peer "last one" remove 2>&1); then fail "a name that is no more was taken"; fi
+    [[ $message == *"or the name of a peer" ]] || fail "the error does not say that it may be a name: $message"
+    wg syncconf wg1 "$world/saved.conf"
+    "$IMPL" showconf wg1 | grep -qx '#rvpn: Name = other' || fail "stock wg took a name away"
+    "$IMPL" syncconf wg1 "$world/saved.conf"
+    if "$IMPL" show wg1 | grep -q '^  name:'; then fail "syncconf without the name kept it"; fi
+fi
+
 step "a busy port is refused by name, and the old one still works"
 socat -u UDP4-RECV:5555 /dev/null 9>&- &
 within 2 "the port is busy" eval '[[ -n $(ss -Hlun "sport = :5555") ]]'

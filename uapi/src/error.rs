@@ -115,6 +115,7 @@ keys! {
     RxBytes = "rx_bytes",
     TxBytes = "tx_bytes",
     Errno = "errno",
+    RvpnName = "rvpn_name",
     RvpnAead = "rvpn_aead",
     RvpnOffload = "rvpn_offload",
 }

@@ -12,6 +12,7 @@ use crate::error::{Errno, Fault, Key, ParseError};
 use crate::key::{PublicKey, SecretKey};
 use crate::line::{self, LineBuffer};
 use crate::means::{Aead, Offloads};
+use crate::name::PeerName;
 use crate::number;
 use crate::status::{DeviceStatus, PeerStatus};
 
@@ -123,6 +124,8 @@ fn peer_line(peer: &mut PeerStatus, key: Key, value: &[u8], scope_of: &ScopeOf) 
         Key::TxBytes => peer.tx_bytes = number::parse(value).ok_or(bad)?,
         Key::RxBytes => peer.rx_bytes = number::parse(value).ok_or(bad)?,
         Key::PersistentKeepalive => peer.persistent_keepalive = number::parse(value).ok_or(bad)?,
+        // One that a later release would take is as good as none.
+        Key::RvpnName => peer.name = PeerName::parse(value).flatten(),
         Key::AllowedIp => {
             let network = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             peer.allowed_ips.push(network.ok_or(bad)?);

@@ -23,6 +23,7 @@ use crate::endpoint::{self, ScopeOf};
 use crate::error::{Errno, Fault, Key, ParseError};
 use crate::key::{PublicKey, SecretKey};
 use crate::line::{self, LineBuffer};
+use crate::name::PeerName;
 use crate::number;
 use crate::set::{PeerSet, Set};
 
@@ -252,6 +253,7 @@ fn peer_line(peer: &mut PeerSet, key: Key, value: &[u8], scope_of: &ScopeOf) -> 
     match key {
         Key::Remove => peer.remove = truth(value).ok_or(bad)?,
         Key::UpdateOnly => peer.update_only = truth(value).ok_or(bad)?,
+        Key::RvpnName => peer.name = Some(PeerName::parse(value).ok_or(bad)?),
         Key::PresharedKey => peer.preshared_key = Some(SecretKey::from_hex(value).ok_or(bad)?),
         Key::Endpoint => peer.endpoint = Some(endpoint::parse(value, scope_of).ok_or(bad)?),
         Key::PersistentKeepalive => peer.persistent_keepalive = Some(number::parse(value).ok_or(bad)?),
@@ -314,6 +316,9 @@ fn write_peer(peer: &PeerSet, out: &mut Vec<u8>) {
     }
     if peer.remove {
         write_line(out, Key::Remove, true);
+    }
+    if let Some(name) = &peer.name {
+        write_line(out, Key::RvpnName, name.as_ref().map_or("", PeerName::as_str));
     }
     if let Some(key) = &peer.preshared_key {
         write_secret(out, Key::PresharedKey, key);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::allowed_ip::AllowedIpChange;
 use crate::key::{PublicKey, SecretKey};
+use crate::name::PeerName;
 
 /// A change of a device. `None` leaves things as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct PeerSet {
     pub remove: bool,
     /// Do nothing if the peer does not exist.
     pub update_only: bool,
+    /// The new name; `Some(None)` takes it away. Only rvpn keeps names.
+    pub name: Option<Option<PeerName>>,
     /// The new preshared key; all zero removes it.
     pub preshared_key: Option<SecretKey>,
     /// The new endpoint.
@@ -50,11 +53,34 @@ impl PeerSet {
             public_key,
             remove: false,
             update_only: false,
+            name: None,
             preshared_key: None,
             endpoint: None,
             persistent_keepalive: None,
             replace_allowed_ips: false,
             allowed_ips: Vec::new(),
         }
+    }
+}
+
+impl Set {
+    /// Tells whether it asks for something that only rvpn has: keys that begin with `rvpn_`, which other servers refuse.
+    pub fn is_extended(&self) -> bool {
+        self.peers.iter().any(PeerSet::is_extended)
+    }
+
+    /// Leaves out what only rvpn has.
+    pub fn strip_extensions(&mut self) {
+        self.peers.iter_mut().for_each(PeerSet::strip_extensions);
+    }
+}
+
+impl PeerSet {
+    const fn is_extended(&self) -> bool {
+        self.name.is_some()
+    }
+
+    fn strip_extensions(&mut self) {
+        self.name = None;
     }
 }

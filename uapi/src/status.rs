@@ -9,6 +9,7 @@ use crate::allowed_ip::AllowedIp;
 use crate::error::Key;
 use crate::key::{PublicKey, SecretKey};
 use crate::means::{Aead, Offloads};
+use crate::name::PeerName;
 use crate::request::{Operation, write_endpoint, write_errno, write_line, write_public_key, write_secret};
 
 /// A device at one moment.
@@ -33,6 +34,8 @@ pub struct DeviceStatus {
 pub struct PeerStatus {
     /// Which peer.
     pub public_key: PublicKey,
+    /// What people call it; `None` if it has no name, or if the server is not rvpn.
+    pub name: Option<PeerName>,
     /// The preshared key; `None` or zero if there is none.
     pub preshared_key: Option<SecretKey>,
     /// Where datagrams go; `None` if not known.
@@ -54,6 +57,7 @@ impl PeerStatus {
     pub const fn new(public_key: PublicKey) -> Self {
         Self {
             public_key,
+            name: None,
             preshared_key: None,
             endpoint: None,
             last_handshake: None,
@@ -129,7 +133,8 @@ impl<'a> StatusWriter<'a> {
     }
 }
 
-/// Over the longest item, a peer without its networks: 419 bytes with every number at its longest.
+/// Over the longest item, a peer without its networks: 494 bytes with every number and the name at their
+/// longest.
 const MAX_ITEM_LEN: usize = 512;
 
 /// Unset values are left out: `wg` takes a key or a port of zero for one that is set.
@@ -167,6 +172,9 @@ fn write_peer(peer: &PeerStatus, out: &mut Vec<u8>) {
     write_line(out, Key::TxBytes, peer.tx_bytes);
     write_line(out, Key::RxBytes, peer.rx_bytes);
     write_line(out, Key::PersistentKeepalive, peer.persistent_keepalive);
+    if let Some(name) = &peer.name {
+        write_line(out, Key::RvpnName, name);
+    }
 }
 
 #[cfg(test)]

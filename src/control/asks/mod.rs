@@ -6,6 +6,7 @@
 //!
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
+mod metrics;
 mod version;
 
 use std::io;
@@ -18,6 +19,7 @@ use tokio::net::UnixStream;
 use tokio::time;
 
 use super::host::Device;
+use super::metrics::Metrics;
 use super::worker::Worker;
 
 /// What answers have at hand.
@@ -36,12 +38,24 @@ impl Asks {
     /// The stream's.
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
+            "metrics" => metrics::answer(&ask, self, &mut stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");
                 refuse(&mut stream, Errno::NOT_SUPPORTED).await
             }
         }
+    }
+}
+
+impl Asks {
+    /// Takes the numbers of the device, beside this thread: with many peers it takes milliseconds.
+    ///
+    /// # Errors
+    /// None that can happen but while the process ends.
+    pub async fn metrics(&self) -> io::Result<Metrics> {
+        let device = Arc::clone(&self.device);
+        tokio::task::spawn_blocking(move || device.metrics()).await.map_err(io::Error::other)
     }
 }
 

@@ -9,7 +9,9 @@ mod failure;
 mod genkey;
 mod genpsk;
 mod manual;
+mod metrics;
 mod pair;
+mod peer_word;
 mod pubkey;
 mod reload;
 mod save;
@@ -40,6 +42,7 @@ use super::error::Error;
 use super::host::Linux;
 use super::interface::InterfaceName;
 use super::log::{self, LOG_LEVEL, Level};
+use super::metrics::listen::Address;
 use super::quick::{World, state};
 use super::socket;
 use crate::platform::linux::process;
@@ -62,6 +65,9 @@ struct Arguments {
     /// Stay in the foreground.
     #[arg(short, long)]
     foreground: bool,
+    /// Serve metrics there over HTTP, below /metrics: 127.0.0.1:9586, or unix:/PATH.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<Address>,
     /// The interface to make: 1 to 15 characters.
     #[arg(required = true)]
     interface: Option<OsString>,
@@ -73,6 +79,8 @@ struct Arguments {
 enum Command {
     /// Show interfaces: configuration, peers, handshakes, traffic.
     Show(show::Arguments),
+    /// Print what a daemon counts, for Prometheus.
+    Metrics(metrics::Arguments),
     /// Print the configuration of an interface, for `setconf`.
     Showconf(showconf::Arguments),
     /// Change an interface: its keys and ports, its peers.
@@ -119,6 +127,7 @@ Environment of the daemon:
   RVPN_OFFLOAD=auto|unequal|off   Leave segmentation to the kernel where it can do it; default: auto
   RVPN_HARDENING=auto|off|LIST    What the daemon gives up once it runs; LIST: no-dumps, no-memory, no-capabilities,
                                   no-landlock, no-seccomp; default: auto, all that the kernel has
+  RVPN_METRICS=ADDRESS            The same as --metrics
   RVPN_AEAD=auto|avx512|aws-lc    How packets are sealed: many at once or one by one; default: auto
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
   NOTIFY_SOCKET=ADDRESS           Tell the service manager there when ready and when stopping
@@ -159,8 +168,8 @@ fn parse_and_run() -> Exit {
     };
     match arguments {
         Arguments { command: Some(command), .. } => finish(run_command(&command)),
-        Arguments { interface, foreground, .. } => {
-            match run_daemon(&interface.expect("required where there is no command"), foreground) {
+        Arguments { interface, foreground, metrics, .. } => {
+            match run_daemon(&interface.expect("required where there is no command"), foreground, metrics) {
                 Ok(()) => Exit::Success,
                 Err(Error::Told) => Exit::Failure,
                 Err(error) => {
@@ -172,10 +181,11 @@ fn parse_and_run() -> Exit {
     }
 }
 
-fn run_daemon(interface: &OsString, foreground: bool) -> Result<(), Error> {
+fn run_daemon(interface: &OsString, foreground: bool, metrics: Option<Address>) -> Result<(), Error> {
     process::inherit_no_further();
     let interface = InterfaceName::new(interface)?;
-    let environment = Environment::read(|name| std::env::var_os(name))?;
+    let mut environment = Environment::read(|name| std::env::var_os(name))?;
+    environment.metrics = metrics.or(environment.metrics);
     log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
     let host = Linux::new(&environment);
     daemon::run(&Options { interface, foreground, environment }, &host)
@@ -188,6 +198,7 @@ fn run_command(command: &Command) -> Result<(), Failure> {
     let world = |userspace| world(directory, userspace);
     match command {
         Command::Show(arguments) => show::run(arguments, &client),
+        Command::Metrics(arguments) => metrics::run(arguments, &client),
         Command::Showconf(arguments) => showconf::run(arguments, &client),
         Command::Set(arguments) => set::run(arguments, &client),
         Command::Setconf(arguments) => setconf::run(arguments, &client),

@@ -5,13 +5,13 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use rvpn_uapi::{PeerSet, PublicKey, Set};
+use rvpn_uapi::{PeerName, PeerSet, PublicKey, Set};
 
 use super::failure::Failure;
+use super::peer_word::Peers;
 use super::{secret_file, setconf, warn};
 use crate::control::client::Client;
 use crate::control::config::value;
-use crate::control::key_text;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -30,20 +30,26 @@ pub(super) struct Arguments {
 }
 
 const CHANGES: &str = "\
-What to change: [listen-port PORT] [fwmark MARK] [private-key FILE] [peer PUBLIC_KEY [remove] [preshared-key FILE] \
+What to change: [listen-port PORT] [fwmark MARK] [private-key FILE] [peer PUBLIC_KEY|NAME [remove] [name NAME] [preshared-key FILE] \
 [endpoint HOST:PORT] [persistent-keepalive SECONDS] [allowed-ips ADDRESS/LENGTH,...]]...";
 
 const DETAILS: &str = "\
 Keys are read from files, because others can see the arguments of a program. /dev/null stands for no key, `off` for no \
-mark and no keepalive. Allowed IPs replace those there are; with `+` or `-` before it, one is added or removed.";
+mark and no keepalive. Allowed IPs replace those there are; with `+` or `-` before it, one is added or \
+removed. An empty name takes a name away.";
 
 pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<(), Failure> {
-    let set = read(&arguments.changes)?;
+    let peers = Peers::of(client, &arguments.interface);
+    let set = read(&arguments.changes, |word| peers.find(word))?;
+    if set.is_extended() && !client.is_rvpn(&arguments.interface)? {
+        let expected = "only rvpn keeps names, and another WireGuard runs this interface".to_owned();
+        return Err(Failure::Word { word: "`name`".to_owned(), expected });
+    }
     Ok(client.apply(&arguments.interface, &set)?)
 }
 
-/// Reads the words. Nothing is changed if one of them is wrong.
-fn read(words: &[OsString]) -> Result<Set, Failure> {
+/// Reads the words. Nothing is changed if one of them is wrong. `find` tells whose key or name a word is.
+fn read(words: &[OsString], find: impl Fn(&OsStr) -> Result<PublicKey, Failure>) -> Result<Set, Failure> {
     let mut set = Set::default();
     let mut words = words.iter().map(OsString::as_os_str);
     while let Some(word) = words.next() {
@@ -61,7 +67,10 @@ fn read(words: &[OsString]) -> Result<Set, Failure> {
             word: format!("`{name}`"),
             expected: "expected a value after it".to_owned(),
         })?;
-        change(&mut set, name, value)?;
+        match name {
+            "peer" => set.peers.push(PeerSet::new(find(value)?)),
+            _ => change(&mut set, name, value)?,
+        }
     }
     for peer in &mut set.peers {
         if peer.remove {
@@ -73,7 +82,8 @@ fn read(words: &[OsString]) -> Result<Set, Failure> {
 }
 
 const DEVICE_WORDS: [&str; 4] = ["listen-port", "fwmark", "private-key", "peer"];
-const PEER_WORDS: [&str; 6] = ["remove", "preshared-key", "endpoint", "persistent-keepalive", "allowed-ips", "peer"];
+const PEER_WORDS: [&str; 7] =
+    ["remove", "preshared-key", "endpoint", "persistent-keepalive", "allowed-ips", "name", "peer"];
 
 fn change(set: &mut Set, name: &str, value: &OsStr) -> Result<(), Failure> {
     let bytes = value.as_bytes();
@@ -81,11 +91,6 @@ fn change(set: &mut Set, name: &str, value: &OsStr) -> Result<(), Failure> {
         word: format!("{name} `{}`", value.to_string_lossy().escape_debug()),
         expected: expected.to_owned(),
     };
-    if name == "peer" {
-        let key = key_text::decode(bytes).ok_or_else(|| bad(value::KEY))?;
-        set.peers.push(PeerSet::new(PublicKey(*key.as_bytes())));
-        return Ok(());
-    }
     match (name, set.peers.last_mut()) {
         ("listen-port", _) => set.listen_port = Some(value::port(bytes).map_err(bad)?),
         ("fwmark", _) => set.fwmark = Some(value::fwmark(bytes).map_err(bad)?),
@@ -93,6 +98,10 @@ fn change(set: &mut Set, name: &str, value: &OsStr) -> Result<(), Failure> {
         ("preshared-key", Some(peer)) => peer.preshared_key = Some(secret_file::read_key(name, value)?),
         ("persistent-keepalive", Some(peer)) => {
             peer.persistent_keepalive = Some(value::persistent_keepalive(bytes).map_err(bad)?);
+        }
+        ("name", Some(peer)) => {
+            let name = || value.to_str().and_then(PeerName::new).ok_or_else(|| bad(PeerName::EXPECTED));
+            peer.name = Some(if value.is_empty() { None } else { Some(name()?) });
         }
         ("endpoint", Some(peer)) => {
             let endpoint = value::endpoint(bytes).map_err(bad)?;
@@ -133,7 +142,11 @@ mod tests {
     const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
     fn set(words: &[&str]) -> Result<Set, String> {
-        read(&words.iter().map(OsString::from).collect::<Vec<_>>()).map_err(|failure| failure.to_string())
+        let find = |word: &OsStr| match word.to_str() {
+            Some("alice") => Ok(PublicKey([1; 32])),
+            _ => Peers::of(&Client::new("/nonexistent".into()), "wg0".as_ref()).find(word),
+        };
+        read(&words.iter().map(OsString::from).collect::<Vec<_>>(), find).map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -152,6 +165,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_stands_for_a_peer_and_is_given_and_taken() {
+        let name = |words: &[&str]| set(words).expect("valid").peers.remove(0).name;
+        assert_eq!(name(&["peer", "alice", "name", "bob"]), Some(PeerName::new("bob")));
+        assert_eq!(name(&["peer", KEY, "name", ""]), Some(None));
+        assert_eq!(name(&["peer", KEY]), None);
+    }
+
+    #[test]
     fn no_allowed_ips_replace_those_there_are_and_signs_do_not() {
         let peer = |list: &str| set(&["peer", KEY, "allowed-ips", list]).expect("valid").peers.remove(0);
         assert!(peer("").replace_allowed_ips && peer(" ").allowed_ips.is_empty());
@@ -166,7 +187,9 @@ mod tests {
             (&["peer", KEY, "fwmark", "1"], "`fwmark`: expected one of remove,"),
             (&["listen-port"], "`listen-port`: expected a value after it"),
             (&["fwmark", "x"], "fwmark `x`: expected a firewall mark"),
-            (&["peer", "x"], "peer `x`: expected a key of 44 characters"),
+            (&["peer", "x#"], "peer `x#`: expected a key of 44 characters"),
+            (&["peer", "x"], "wg0: no WireGuard runs on it"),
+            (&["peer", KEY, "name", "a\tb"], "name `a\\tb`: expected a name: 1 to 64 bytes"),
             (&["private-key", "/nonexistent"], "/nonexistent: cannot open it: no such file or directory"),
             (&["peer", KEY, "allowed-ips", "1.1.1.1,x"], "allowed-ips `x`: expected an address"),
         ] {

@@ -101,7 +101,14 @@ pub const QUICK: [KeyText; 9] = [
     },
 ];
 
-/// Options of this program: in comments that begin with `#rvpn:`, which `wg-quick` skips.
+/// Options of this program in a section `[Peer]`.
+pub const PEER_OPTIONS: [KeyText; 1] = [KeyText {
+    name: "Name",
+    value: "TEXT",
+    text: "What the peer is called in `rvpn show` and in the log, and may be called in commands: up to 64 bytes.",
+}];
+
+/// Options of this program in a section `[Interface]`: in comments that begin with `#rvpn:`, which `wg-quick` skips.
 pub const OPTIONS: [KeyText; 3] = [
     KeyText {
         name: "KillSwitch",

@@ -8,8 +8,8 @@
 //! A line counts up to `#`, and white space counts nowhere, not even within a word. So comments can carry options of
 //! this program (`#rvpn: Key = value`) through tools that do not know them.
 //!
-//! Keys of wg-quick and options are read for `up` and its like; for the words of `wg` the keys are refused with the way
-//! out, and options are comments.
+//! Keys of wg-quick and options of an interface are read for `up` and its like; for the words of `wg` the keys are refused
+//! with the way out, and these options are comments. Options of a peer are read for all.
 //!
 //! Not here: what the values do.
 //!
@@ -18,15 +18,18 @@
 mod fault;
 pub mod keys;
 mod line;
+mod peer_option;
 pub mod quick;
 mod synchronize;
 pub mod text;
 pub mod value;
+mod words;
 
 use rvpn_uapi::{AllowedIpChange, PeerSet, PublicKey, SecretKey, Set};
 
 pub use self::fault::{ConfigError, Fault, Position};
 use self::line::{Line, lines};
+use self::peer_option::PeerOption;
 use self::quick::{Quick, QuickKey, QuickOption};
 pub use self::synchronize::synchronize;
 use super::endpoint::{Endpoint, Retries};
@@ -202,14 +205,27 @@ impl Parser {
         }
     }
 
-    /// Keeps an option of this program. Where wg-quick's keys are not read, they are comments.
+    /// Keeps an option of this program. Where wg-quick's keys are not read, those that are not a peer's are comments.
     fn option(&mut self, line: &Line<'_>) {
-        let Some(quick) = &mut self.quick else { return };
         let (key, _) = line.entry().unwrap_or((line.text(), &[]));
+        if self.section == Section::Peer
+            && let Some(found) = PeerOption::find(key)
+        {
+            let faults = found.keep(line, &mut self.peer().set);
+            return self.faults.extend(faults);
+        }
+        let Some(quick) = &mut self.quick else { return };
         match QuickOption::find(key) {
             Some(found) if self.section == Section::Interface => self.faults.extend(quick.option(line, found)),
             Some(_) => self.fault(line, 0, key, "belongs in `[Interface]`"),
-            None => self.fault_of_word(line, key, quick::unknown_option()),
+            None if PeerOption::find(key).is_some() => self.fault(line, 0, key, "belongs in a `[Peer]`"),
+            None => {
+                let names: Vec<_> = match self.section {
+                    Section::Peer => PeerOption::ALL.iter().map(|option| option.name()).collect(),
+                    _ => QuickOption::ALL.iter().map(|option| option.name()).collect(),
+                };
+                self.fault_of_word(line, key, format!("expected one of {}", names.join(", ")));
+            }
         }
     }
 

@@ -13,6 +13,7 @@
 use std::net::IpAddr;
 
 use super::line::Line;
+use super::words::Words;
 use super::{Fault, value};
 use crate::control::interface::InterfaceName;
 use crate::platform::linux::network::Prefix;
@@ -144,54 +145,6 @@ impl Quick {
     }
 }
 
-/// A value with its spaces, and where it stands.
-struct Words<'a> {
-    line: &'a Line<'a>,
-    at: usize,
-    text: &'a str,
-}
-
-impl<'a> Words<'a> {
-    fn of(line: &'a Line<'a>, name: &str) -> Result<Self, Fault> {
-        let (at, raw) = line.raw_value();
-        let fault = |value: &str, expected: String| Fault::new(line.raw_position(at), value, expected);
-        let text =
-            str::from_utf8(raw).map_err(|_| fault(&String::from_utf8_lossy(raw), "expected UTF-8".to_owned()))?;
-        if text.is_empty() {
-            return Err(Fault::new(line.position(0), name, format!("expected a value after `{name} =`")));
-        }
-        Ok(Self { line, at, text })
-    }
-
-    /// Reads all of it as one value.
-    fn whole(self, mut read: impl FnMut(&str) -> Result<(), &'static str>) -> Vec<Fault> {
-        let fault = |expected| Fault::new(self.line.raw_position(self.at), self.text, expected);
-        read(self.text).err().map(fault).into_iter().collect()
-    }
-
-    /// Keeps all of it as one text.
-    fn keep_in(self, list: &mut Vec<String>) -> Vec<Fault> {
-        list.push(self.text.to_owned());
-        Vec::new()
-    }
-
-    /// Reads each item of a list with commas, spaces or both.
-    fn each(self, mut read: impl FnMut(&str) -> Result<(), &'static str>) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let mut next = 0;
-        for item in self.text.split(|letter: char| letter == ',' || letter.is_ascii_whitespace()) {
-            let at = self.at + next;
-            next += item.len() + 1;
-            if !item.is_empty()
-                && let Err(expected) = read(item)
-            {
-                faults.push(Fault::new(self.line.raw_position(at), item, expected));
-            }
-        }
-        faults
-    }
-}
-
 fn address(word: &str) -> Result<Prefix, &'static str> {
     let expected = "expected an address with or without a prefix length, as in 10.0.0.2/24 or fd00::2";
     let (address, len) = match word.split_once('/') {
@@ -247,11 +200,6 @@ fn truth(word: &str) -> Result<bool, &'static str> {
 /// Returns whether this is a key that only wg-quick knows, in any case.
 pub fn is_quick_key(text: &[u8]) -> bool {
     QuickKey::find(text).is_some()
-}
-
-pub(super) fn unknown_option() -> String {
-    let names: Vec<_> = QuickOption::ALL.iter().map(|option| option.name()).collect();
-    format!("expected one of {}", names.join(", "))
 }
 
 impl QuickKey {

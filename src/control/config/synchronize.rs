@@ -16,6 +16,9 @@ pub fn synchronize(set: &mut Set, status: &DeviceStatus) {
     for peer in &mut set.peers {
         // What the file is silent about is none: it would stay if it were not said.
         if let Some(now) = present.get(&peer.public_key) {
+            if now.name.is_some() {
+                peer.name.get_or_insert(None);
+            }
             if now.preshared_key.is_some() {
                 peer.preshared_key.get_or_insert_with(|| SecretKey::new(&[0; 32]));
             }
@@ -33,7 +36,7 @@ pub fn synchronize(set: &mut Set, status: &DeviceStatus) {
 
 #[cfg(test)]
 mod tests {
-    use rvpn_uapi::{PeerStatus, PublicKey};
+    use rvpn_uapi::{PeerName, PeerStatus, PublicKey};
 
     use super::*;
 
@@ -68,9 +71,10 @@ mod tests {
         let (mut set, mut status) = (file(&[1, 2]), device(&[1, 2]));
         status.peers[0].preshared_key = Some(SecretKey::new(&[7; 32]));
         status.peers[0].persistent_keepalive = 25;
+        status.peers[0].name = PeerName::new("alice");
         synchronize(&mut set, &status);
         assert!(set.peers[0].preshared_key.as_ref().is_some_and(SecretKey::is_zero));
-        assert_eq!(set.peers[0].persistent_keepalive, Some(0));
-        assert_eq!((&set.peers[1].preshared_key, set.peers[1].persistent_keepalive), (&None, None));
+        assert_eq!((set.peers[0].persistent_keepalive, &set.peers[0].name), (Some(0), &Some(None)));
+        assert_eq!(set.peers[1], file(&[2]).peers[0]);
     }
 }

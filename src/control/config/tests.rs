@@ -127,4 +127,5 @@ fn the_manual_has_the_keys_that_the_parser_knows() {
     assert_eq!(documented(&keys::PEER), Key::PEER.map(Key::name));
     assert_eq!(documented(&keys::QUICK), QuickKey::all().iter().map(|key| key.name()).collect::<Vec<_>>());
     assert_eq!(documented(&keys::OPTIONS), QuickOption::ALL.map(QuickOption::name));
+    assert_eq!(documented(&keys::PEER_OPTIONS), PeerOption::ALL.map(PeerOption::name));
 }

@@ -1,5 +1,7 @@
 //! A device as a file: what `setconf` reads, written from what a device says of itself.
 //!
+//! What only rvpn keeps is written as an option in a comment.
+//!
 //! Source: wg(8), CONFIGURATION FILE FORMAT; the order of keys is that of `wg showconf`.
 
 use std::io::{self, Write};
@@ -12,7 +14,7 @@ use crate::control::key_text;
 
 /// Returns the whole file. Memory is reserved for it at once, so that growing leaves no copy of a key behind.
 pub fn of(status: &DeviceStatus) -> Zeroizing<Vec<u8>> {
-    let len = status.peers.iter().map(|peer| 256 + 64 * peer.allowed_ips.len()).sum::<usize>() + 256;
+    let len = status.peers.iter().map(|peer| 384 + 64 * peer.allowed_ips.len()).sum::<usize>() + 256;
     let mut text = Zeroizing::new(Vec::with_capacity(len));
     write(status, &mut *text).expect("memory takes whatever is written to it");
     text
@@ -39,6 +41,9 @@ pub fn write(status: &DeviceStatus, out: &mut impl Write) -> io::Result<()> {
             writeln!(out)?;
         }
         writeln!(out, "[Peer]\nPublicKey = {}", *key_text::encode(&peer.public_key.0))?;
+        if let Some(name) = &peer.name {
+            writeln!(out, "#rvpn: Name = {name}")?;
+        }
         if let Some(key) = &peer.preshared_key {
             writeln!(out, "PresharedKey = {}", *key_text::encode(key.as_bytes()))?;
         }

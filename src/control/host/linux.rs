@@ -18,6 +18,8 @@ use crate::control::apply;
 use crate::control::environment::{self, Environment, Offload};
 use crate::control::error::Error;
 use crate::control::interface::InterfaceName;
+use crate::control::metrics::Metrics;
+use crate::control::metrics::listen::Address;
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
 use crate::dataplane::device::Device as Tunnel;
@@ -30,6 +32,7 @@ use crate::platform::linux::route_monitor::RouteMonitor;
 use crate::platform::linux::stop::Stop;
 use crate::platform::linux::tun::{LinuxTun, TunOptions};
 use crate::platform::linux::udp_offload::Trains;
+use crate::platform::linux::usage::Usage;
 
 /// Linux.
 #[derive(Clone, Debug)]
@@ -38,6 +41,7 @@ pub struct Linux {
     workers: usize,
     hardening: Hardening,
     socket_directory: PathBuf,
+    metrics_directory: Option<PathBuf>,
 }
 
 impl Linux {
@@ -49,6 +53,7 @@ impl Linux {
             workers: environment.workers.unwrap_or(cores),
             hardening: environment.hardening,
             socket_directory: environment.socket_directory(),
+            metrics_directory: environment.metrics.as_ref().and_then(Address::directory),
         }
     }
 
@@ -72,8 +77,8 @@ impl Host for Linux {
 
     fn start(&self, interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
-        let running =
-            Running::start(tun, self, ends).map_err(|source| Error::Start { action: "start the device", source })?;
+        let running = Running::start(interface, tun, self, ends)
+            .map_err(|source| Error::Start { action: "start the device", source })?;
         tracing::debug!("{interface}: {} threads carry packets", self.workers);
         tracing::debug!("{interface}: hardening {}", running.confined);
         Ok(Arc::new(running))
@@ -82,9 +87,12 @@ impl Host for Linux {
 
 /// A device and everything that runs for it.
 struct Running {
+    interface: String,
     tunnel: Arc<Tunnel>,
     parts: Mutex<Parts>,
     confined: Confined,
+    usage: Usage,
+    ends: Ends,
 }
 
 /// What is taken apart when the device stops.
@@ -96,12 +104,17 @@ struct Parts {
 }
 
 impl Running {
-    fn start(tun: Arc<LinuxTun>, options: &Linux, ends: &Ends) -> io::Result<Self> {
+    fn start(interface: &InterfaceName, tun: Arc<LinuxTun>, options: &Linux, ends: &Ends) -> io::Result<Self> {
         let link = LinkMonitor::new(Arc::clone(&tun))?;
         let routes = RouteMonitor::new()?;
         let tunnel = Tunnel::new(linux::platform(tun, options.trains())?);
 
-        let confined = options.hardening.confine_process(&Needs { socket_directory: &options.socket_directory });
+        let needs = Needs {
+            socket_directory: &options.socket_directory,
+            metrics_directory: options.metrics_directory.as_deref(),
+        };
+        let usage = Usage::open();
+        let confined = options.hardening.confine_process(&needs);
 
         let mut parts = Parts { stops: vec![link.stopper(), routes.stopper()], ..Parts::default() };
         let (threads, monitor) = confined.confined(|| start_unprivileged(&tunnel, routes, options.workers, ends))??;
@@ -109,7 +122,8 @@ impl Running {
         parts.monitors.push(monitor);
         let (device, reporter) = (Arc::clone(&tunnel), ends.clone());
         parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
-        Ok(Self { tunnel, parts: Mutex::new(parts), confined })
+        let interface = interface.to_string();
+        Ok(Self { interface, tunnel, parts: Mutex::new(parts), confined, usage, ends: ends.clone() })
     }
 }
 
@@ -177,6 +191,21 @@ impl Configurable for Running {
 impl Device for Running {
     fn objects(&self) -> Objects {
         self.tunnel.objects()
+    }
+
+    fn metrics(&self) -> Metrics {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = parts.threads.as_ref().map(Threads::cpu_times).unwrap_or_default();
+        drop(parts);
+        threads.extend(self.ends.cpu_times());
+        let device = self.tunnel.metrics();
+        Metrics {
+            interface: self.interface.clone(),
+            aead: environment::aead_in_use(),
+            device,
+            process: self.usage.read(),
+            threads,
+        }
     }
 
     fn release_privileges(&self) -> io::Result<()> {

@@ -89,6 +89,9 @@ impl Device {
                 (write(&self.routes).add_peer(change.public_key, secret), true)
             }
         };
+        if let Some(name) = change.name {
+            peer.rename(name);
+        }
         let now = self.platform.clock.now();
         {
             let mut state = peer.state();
@@ -137,11 +140,11 @@ impl Device {
             for prefixes in added.chunks(PREFIXES_PER_STEP) {
                 for (prefix, owner) in write(&self.routes).insert(peer.id, prefixes) {
                     tracing::info!(
-                        "Allowed IP {}/{} moves from peer {:?} to peer {:?}",
+                        "Allowed IP {}/{} moves from peer {} to peer {}",
                         prefix.address(),
                         prefix.len(),
-                        owner.public_key,
-                        peer.public_key
+                        owner.label(),
+                        peer.label()
                     );
                 }
             }

@@ -43,6 +43,7 @@ mod sys;
 pub mod tun;
 pub mod udp;
 pub mod udp_offload;
+pub mod usage;
 mod vnet_header;
 pub mod wireguard_driver;
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::endpoint::no_scopes;
 use crate::means::{Aead, Offload};
-use crate::request::tests::{any_endpoint, any_network, any_secret};
+use crate::request::tests::{any_endpoint, any_name, any_network, any_secret};
 use crate::status::StatusWriter;
 
 fn parse<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Reply, ParseError> {
@@ -67,6 +67,7 @@ fn nanoseconds_of_a_whole_second_are_refused() {
 prop_compose! {
     fn any_peer()(
         key in any::<[u8; 32]>(),
+        name in proptest::option::of(any_name()),
         preshared_key in proptest::option::of(any_secret()),
         endpoint in proptest::option::of(any_endpoint()),
         handshake in any::<Option<(u64, u32)>>(),
@@ -76,6 +77,7 @@ prop_compose! {
     ) -> PeerStatus {
         PeerStatus {
             public_key: PublicKey(key),
+            name,
             preshared_key: preshared_key.filter(|key| !key.is_zero()),
             endpoint,
             last_handshake: handshake.and_then(|(s, ns)| at(Duration::new(s, ns % 1_000_000_000))),

@@ -235,6 +235,10 @@ fn many_peers(count: u32) -> Vec<PeerSet> {
         .collect()
 }
 
+pub(crate) fn any_name() -> impl Strategy<Value = PeerName> {
+    "[a-zäöü][ -!$-~]{0,20}[a-z=]".prop_filter_map("no name", |text| PeerName::new(&text))
+}
+
 pub(crate) fn any_address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)]
 }
@@ -267,6 +271,7 @@ prop_compose! {
     fn any_peer()(
         key in any::<[u8; 32]>(),
         flags in any::<[bool; 3]>(),
+        name in proptest::option::of(proptest::option::of(any_name())),
         preshared_key in proptest::option::of(any_secret()),
         endpoint in proptest::option::of(any_endpoint()),
         persistent_keepalive in any::<Option<u16>>(),
@@ -275,7 +280,7 @@ prop_compose! {
         let [remove, update_only, replace_allowed_ips] = flags;
         let public_key = PublicKey(key);
         PeerSet {
-            public_key, remove, update_only, preshared_key, endpoint, persistent_keepalive, replace_allowed_ips,
+            public_key, remove, update_only, name, preshared_key, endpoint, persistent_keepalive, replace_allowed_ips,
             allowed_ips,
         }
     }

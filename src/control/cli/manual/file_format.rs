@@ -3,7 +3,7 @@
 use roff::{Roff, bold, italic, roman};
 
 use super::{entry, prose, title, words};
-use crate::control::config::keys::{INTERFACE, KeyText, OPTIONS, PEER, QUICK};
+use crate::control::config::keys::{INTERFACE, KeyText, OPTIONS, PEER, PEER_OPTIONS, QUICK};
 
 /// Makes the page.
 pub(super) fn page() -> Roff {
@@ -21,6 +21,9 @@ pub(super) fn page() -> Roff {
     page.control("SH", ["OPTIONS"]);
     prose(&mut page, OPTION_LINES);
     keys(&mut page, &OPTIONS);
+    page.control("PP", []);
+    page.text(words(PEER_OPTION_LINES));
+    keys(&mut page, &PEER_OPTIONS);
     page.control("SH", ["EXAMPLES"]);
     page.text(words("A server for two clients:"));
     example(&mut page, SERVER);
@@ -49,6 +52,9 @@ In a section [Interface], `rvpn up` and wg-quick(8) read these keys too. wg(8) d
 const OPTION_LINES: &str = "\
 In a section [Interface], each on a line of its own that begins with `#rvpn:`, as in `#rvpn: KillSwitch = yes`. Other \
 programs take such a line for a comment.";
+
+const PEER_OPTION_LINES: &str = "\
+In a section [Peer], in the same form; `rvpn setconf`, `addconf` and `syncconf` read these, too.";
 
 const SERVER: &str = "\
 [Interface]
@@ -103,7 +109,7 @@ mod tests {
     #[test]
     fn every_key_is_in_the_page() {
         let page = page().render();
-        for key in INTERFACE.iter().chain(&PEER).chain(&QUICK).chain(&OPTIONS) {
+        for key in INTERFACE.iter().chain(&PEER).chain(&QUICK).chain(&OPTIONS).chain(&PEER_OPTIONS) {
             assert!(page.lines().any(|line| line.starts_with(&format!("\\fB{}\\fR = ", key.name))), "{}", key.name);
         }
     }

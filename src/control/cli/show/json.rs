@@ -42,6 +42,7 @@ struct Interface {
 #[derive(Serialize)]
 struct Peer {
     public_key: String,
+    name: Option<String>,
     has_preshared_key: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     preshared_key: Option<Secret>,
@@ -96,6 +97,7 @@ fn peer(status: &PeerStatus, shows_keys: bool) -> Peer {
         |network: &rvpn_uapi::AllowedIp| format!("{}/{}", address_text(network.address()), network.prefix_len());
     Peer {
         public_key: key_text::encode(&status.public_key.0).to_string(),
+        name: status.name.as_ref().map(ToString::to_string),
         has_preshared_key: status.preshared_key.is_some(),
         preshared_key: secret(status.preshared_key.as_ref(), shows_keys),
         endpoint: status.endpoint.map(|endpoint: SocketAddr| endpoint_text(endpoint)),
@@ -137,7 +139,7 @@ fn rfc_3339(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rvpn_uapi::PublicKey;
+    use rvpn_uapi::{PeerName, PublicKey};
     use serde_json::{Value, json};
 
     use super::*;
@@ -157,6 +159,7 @@ mod tests {
 
     fn document(shows_keys: bool) -> Value {
         let peer = PeerStatus {
+            name: PeerName::new("alice"),
             preshared_key: Some(SecretKey::new(&[2; 32])),
             endpoint: "192.0.2.1:51820".parse().ok(),
             last_handshake: Some(Duration::from_secs(1)),
@@ -192,13 +195,13 @@ mod tests {
             interface["peers"],
             json!([
                 {
-                    "public_key": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "has_preshared_key": true,
+                    "public_key": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "name": "alice", "has_preshared_key": true,
                     "endpoint": "192.0.2.1:51820", "allowed_ips": ["10.0.0.0/24", "::/0"],
                     "latest_handshake": "1970-01-01T00:00:01Z", "rx_bytes": u64::MAX, "tx_bytes": 0,
                     "persistent_keepalive": 25
                 },
                 {
-                    "public_key": "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=", "has_preshared_key": false,
+                    "public_key": "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=", "name": null, "has_preshared_key": false,
                     "endpoint": null, "allowed_ips": [], "latest_handshake": null, "rx_bytes": 0, "tx_bytes": 0,
                     "persistent_keepalive": null
                 }

@@ -1,7 +1,8 @@
 //! The state of an interface for people.
 //!
-//! To the byte what `wg show` prints, colours included, because scripts read even this. Two lines more end the block of
-//! the interface where the server says what `wg` knows nothing of: rvpn alone does.
+//! To the byte what `wg show` prints, colours included, because scripts read even this. Where the server says what `wg`
+//! knows nothing of, and rvpn alone does, two lines more end the block of the interface, and a peer with a name has a line
+//! for it.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -57,6 +58,9 @@ impl View {
         let Style { reset, bold, yellow, .. } = self.style;
         let key = key_text::encode(&peer.public_key.0);
         writeln!(out, "{yellow}{bold}peer{reset}: {yellow}{}{reset}", *key)?;
+        if let Some(name) = &peer.name {
+            self.entry("name", name.as_str(), out)?;
+        }
         if let Some(key) = &peer.preshared_key {
             self.entry("preshared key", &self.masked(key), out)?;
         }

@@ -1,4 +1,4 @@
-//! Landlock: no file, no TCP, no signal to another process, no abstract socket; the socket file may be removed.
+//! Landlock: no file, no TCP, no signal to another process, no abstract socket; the files of sockets may be removed.
 //!
 //! What is open stays open: TUN, sockets, standard error. UDP and netlink are not Landlock's business.
 //!
@@ -13,13 +13,15 @@ use super::{Lack, Needs};
 
 /// Confines the calling thread and those it will start, as far as the kernel can; returns how far that is.
 pub(super) fn confine(needs: &Needs<'_>) -> Result<String, Lack> {
-    let status = Ruleset::default()
+    let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
         .handle_access(AccessNet::from_all(KNOWN))?
         .scope(Scope::from_all(KNOWN))?
-        .create()?
-        .add_rule(PathBeneath::new(PathFd::new(needs.socket_directory)?, AccessFs::RemoveFile))?
-        .restrict_self()?;
+        .create()?;
+    for directory in [needs.socket_directory].into_iter().chain(needs.metrics_directory) {
+        rules = rules.add_rule(PathBeneath::new(PathFd::new(directory)?, AccessFs::RemoveFile))?;
+    }
+    let status = rules.restrict_self()?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced, _) => Ok("files, TCP, signals".to_owned()),
         (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
