@@ -92,6 +92,13 @@ within 3 "sixteen are open" eval '(($(ss -Htn state established sport = :9586 | 
 wg show wg1 >/dev/null
 reaches_all
 
+step "a daemon in the background serves them, too, and an address that is taken is said so"
+"$IMPL" --metrics 127.0.0.1:9587 wg5 9>&-
+expect "the answer" "$(curl -s http://127.0.0.1:9587/metrics | grep -c '^rvpn_build_info{interface="wg5"')" 1
+said=$("$IMPL" --metrics 127.0.0.1:9587 wg6 2>&1 9>&-) && fail "two serve metrics at one address"
+expect "what it says" "$said" "rvpn: cannot serve metrics at 127.0.0.1:9587: address in use"
+[[ ! -e $(socket_of wg6) ]] || fail "the socket of wg6 is left"
+
 step "the socket file goes with the daemon"
 kill -TERM "${pid_of[wg2]}"
 ends_within_a_second "${pid_of[wg2]}" SIGTERM

@@ -23,6 +23,7 @@ mod showconf;
 mod strip;
 mod syncconf;
 mod terminal;
+mod top;
 mod up;
 
 use std::ffi::OsString;
@@ -79,6 +80,8 @@ struct Arguments {
 enum Command {
     /// Show interfaces: configuration, peers, handshakes, traffic.
     Show(show::Arguments),
+    /// Watch peers live: rates, handshakes, what is dropped.
+    Top(top::Arguments),
     /// Print what a daemon counts, for Prometheus.
     Metrics(metrics::Arguments),
     /// Print the configuration of an interface, for `setconf`.
@@ -198,6 +201,7 @@ fn run_command(command: &Command) -> Result<(), Failure> {
     let world = |userspace| world(directory, userspace);
     match command {
         Command::Show(arguments) => show::run(arguments, &client),
+        Command::Top(arguments) => top::run(arguments, &client),
         Command::Metrics(arguments) => metrics::run(arguments, &client),
         Command::Showconf(arguments) => showconf::run(arguments, &client),
         Command::Set(arguments) => set::run(arguments, &client),
