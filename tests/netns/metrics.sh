@@ -96,7 +96,7 @@ step "a daemon in the background serves them, too, and an address that is taken 
 "$IMPL" --metrics 127.0.0.1:9587 wg5 9>&-
 expect "the answer" "$(curl -s http://127.0.0.1:9587/metrics | grep -c '^rvpn_build_info{interface="wg5"')" 1
 said=$("$IMPL" --metrics 127.0.0.1:9587 wg6 2>&1 9>&-) && fail "two serve metrics at one address"
-expect "what it says" "$said" "rvpn: cannot serve metrics at 127.0.0.1:9587: address in use"
+expect "what it says" "$said" "rvpn: cannot serve metrics at 127.0.0.1:9587: address already in use"
 [[ ! -e $(socket_of wg6) ]] || fail "the socket of wg6 is left"
 
 step "the socket file goes with the daemon"
