@@ -12,8 +12,12 @@ mod world;
 
 #[path = "device/changes.rs"]
 mod changes;
+#[path = "device/events.rs"]
+mod events;
 #[path = "device/faults.rs"]
 mod faults;
+#[path = "device/handover.rs"]
+mod handover;
 #[path = "device/hostile.rs"]
 mod hostile;
 #[path = "device/traffic.rs"]

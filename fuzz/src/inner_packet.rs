@@ -1,6 +1,6 @@
 //! Packets that come out of a tunnel or go into it, as any peer or program may make them.
 
-use rvpn::proto::icmp::{self, unreachable};
+use rvpn::proto::icmp::{self, Report};
 use rvpn::proto::ip::{decapsulate_ecn, encapsulate_ecn, parse, udp_ports};
 
 use super::packet::sum;
@@ -12,8 +12,14 @@ pub fn run(bytes: &[u8]) {
     assert!(encapsulate_ecn(*outer) != 3, "congestion from before the tunnel is not told as met within it");
     ecn(*outer, packet);
 
+    report(Report::Unreachable, packet);
+    report(Report::TooBig(u16::from(*outer) * 8), packet);
+}
+
+/// Checks what a sender is told of `packet`.
+fn report(report: Report, packet: &[u8]) {
     let mut out = [0; icmp::MAX_LEN];
-    let Some(len) = unreachable(packet, &mut out) else { return };
+    let Some(len) = icmp::write(report, packet, &mut out) else { return };
     let about = parse(packet).expect("an error is about an IP packet");
     let error = &out[..len];
     let header = parse(error).expect("an error is an IP packet");
@@ -28,7 +34,7 @@ pub fn run(bytes: &[u8]) {
         assert_eq!(sum(&upper), 0xffff, "checksum");
         assert_eq!(error[48..], packet[..len - 48]);
     }
-    assert_eq!(unreachable(error, &mut [0; icmp::MAX_LEN]), None, "no error is about an error");
+    assert_eq!(icmp::write(Report::Unreachable, error, &mut [0; icmp::MAX_LEN]), None, "no error is about an error");
 }
 
 /// Congestion marks change two bits of the header, and its checksum by as much.

@@ -15,21 +15,17 @@
 //!
 //! Not here: what the second process does (see `daemon`).
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
-};
 use rustix::process::setsid;
 
 use super::environment::{FOREGROUND, HANDOVER, SUPERVISION};
 use super::error::Error;
+use super::files;
 use super::interface::InterfaceName;
 use super::log::{LOG_LEVEL, Level};
 use crate::platform::linux::process;
@@ -67,7 +63,7 @@ pub fn start(mut command: Command, tun: &OwnedFd, listener: &UnixListener) -> Re
     let mut child = command.spawn().map_err(spawn)?;
     // The command holds the other end open, and we are to see when the second process closes it.
     drop(command);
-    send_files(&channel, tun, listener).map_err(spawn)?;
+    files::send(&channel, &[tun.as_fd(), listener.as_fd()]).map_err(spawn)?;
 
     let mut first = [0];
     match channel.read(&mut first) {
@@ -84,7 +80,7 @@ pub fn start(mut command: Command, tun: &OwnedFd, listener: &UnixListener) -> Re
     Err(Error::BackgroundEnded(child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())))
 }
 
-/// The first process, as the second sees it.
+/// The process that waits for this one to be ready.
 #[derive(Debug)]
 pub struct Parent {
     channel: UnixStream,
@@ -100,8 +96,24 @@ impl Parent {
         let channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().map_err(start)?);
         // Fails only for the leader of a process group, which a spawned process is not.
         let _ = setsid();
-        let (tun, listener) = receive_files(&channel).map_err(start)?;
-        Ok((Self { channel }, tun, listener))
+        let [tun, listener] = files::receive(&channel, 2).map_err(start)?.try_into().expect("two were asked for");
+        Ok((Self { channel }, tun, listener.into()))
+    }
+
+    /// Meets one that has no files to give: `rvpn upgrade`.
+    ///
+    /// # Errors
+    /// [`Error::Start`].
+    pub fn meet_command() -> Result<Self, Error> {
+        let start = |source| Error::Start { action: "reach the command that waits", source };
+        let channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().map_err(start)?);
+        let _ = setsid();
+        Ok(Self { channel })
+    }
+
+    /// Says something that is no end of it yet.
+    pub fn tell(&mut self, byte: u8) {
+        let _ = self.channel.write_all(&[byte]);
     }
 
     /// Says that the device and its socket are ready.
@@ -110,8 +122,13 @@ impl Parent {
         let _ = self.channel.write_all(&READY);
     }
 
+    /// Says that all is done, and a line about it. The line's end is that of the talk: standard input stays open.
+    pub fn done(mut self, line: &str) {
+        let _ = self.channel.write_all(&[&READY, line.as_bytes(), b"\n"].concat());
+    }
+
     /// Says why this process ends.
-    pub fn failed(mut self, error: &Error) {
+    pub fn failed(mut self, error: impl std::fmt::Display) {
         let _ = write!(self.channel, "{error}");
     }
 }
@@ -129,33 +146,7 @@ pub fn inherited(variable: &'static str, number: RawFd) -> Result<OwnedFd, Error
 }
 
 /// No text begins so.
-const READY: [u8; 1] = [0];
-
-fn send_files(channel: &UnixStream, tun: &OwnedFd, listener: &UnixListener) -> io::Result<()> {
-    let files = [tun.as_fd(), listener.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let fits = control.push(SendAncillaryMessage::ScmRights(&files));
-    debug_assert!(fits, "the space is for two");
-    // Rights travel with at least one byte.
-    sendmsg(channel, &[IoSlice::new(&READY)], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
-}
-
-fn receive_files(channel: &UnixStream) -> io::Result<(OwnedFd, UnixListener)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    recvmsg(channel, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let mut files = control.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(files) => files.collect::<Vec<_>>(),
-        _ => Vec::new(),
-    });
-    match (files.next(), files.next()) {
-        (Some(tun), Some(listener)) => Ok((tun, listener.into())),
-        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "they did not come")),
-    }
-}
+pub(super) const READY: [u8; 1] = [0];
 
 #[cfg(test)]
 mod tests {
@@ -178,14 +169,5 @@ mod tests {
         let mut byte = [0];
         ours.read_exact(&mut byte).expect("a byte");
         assert_eq!(&byte, b"x");
-    }
-
-    #[test]
-    fn files_that_do_not_come_are_an_error() {
-        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
-        theirs.write_all(b"x").expect("room");
-        assert!(receive_files(&ours).is_err());
-        drop(theirs);
-        assert!(receive_files(&ours).is_err());
     }
 }

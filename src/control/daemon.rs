@@ -6,6 +6,7 @@
 //! ```text
 //!   run --- foreground ------------------> run_device -> End -> clean up
 //!      `--- background::start => second process: run_device
+//!   run_taken <= a process that hands over to this one (`upgrade`)
 //! ```
 //!
 //! Not here: the command line (`cli`), the device (`host`).
@@ -15,12 +16,17 @@
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time;
 
 use super::asks::Asks;
 use super::background::{self, Parent};
@@ -34,6 +40,10 @@ use super::outcome::{End, Ends};
 use super::server;
 use super::socket::{self, SocketFile, SocketWatch};
 use super::supervisor::Supervisor;
+use super::upgrade::giving::Giver;
+use super::upgrade::offer;
+use super::upgrade::offer::Start;
+use super::upgrade::taking::Taking;
 use super::worker::Worker;
 use crate::aead;
 
@@ -134,33 +144,93 @@ pub fn run_device(
     let interface = &options.interface;
     let (ends, ended) = Ends::new();
     let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
-    let address = &options.environment.metrics;
-    let metrics = address.as_ref().map(Listener::new).transpose().inspect_err(|_| file.remove())?;
-    let metrics_file = metrics.as_ref().and_then(Listener::file);
-    let remove_files = || {
-        file.remove();
-        // Gone in between is as good.
-        let _ = metrics_file.as_ref().map(std::fs::remove_file);
-    };
-    let device = host.start(interface, tun, &ends).inspect_err(|_| remove_files())?;
+    let address = options.environment.metrics.as_ref();
+    let metrics = address.map(Listener::new).transpose().inspect_err(|_| file.remove())?;
+    let files = Files { configuration: file, metrics: metrics.as_ref().and_then(Listener::file) };
+    let device = host.start(interface, tun, &ends).inspect_err(|_| files.remove())?;
+    let start = Start::of_this_process();
     let sockets = Sockets { configuration: listener, metrics };
-    let server = ConfigurationThread::start(sockets, &file, &device, Arc::clone(&supervisor), &ends);
-    let ended = server.map(|server| {
-        tracing::debug!("{interface}: device started");
-        on_ready();
-        supervisor.ready();
-        (server, ended.recv().expect("this function holds a sender"))
-    });
-    supervisor.stopping();
-    remove_files();
-    let end = ended.map(|(server, end)| {
-        server.stop();
-        end
-    });
-    device.stop();
-    tracing::debug!("{interface}: left: {}", device.objects());
+    let server =
+        ConfigurationThread::start(sockets, &files.configuration, &device, Arc::clone(&supervisor), start, &ends);
+    let server = server.inspect_err(|_| {
+        files.remove();
+        device.stop();
+    })?;
+    tracing::debug!("{interface}: device started");
+    on_ready();
+    supervisor.ready();
+    Live { interface, device, server, files, supervisor, ends, ended }.run()
+}
+
+/// Goes on with a device where another process stops; `on_ready` is called when it is this one's, with the length of the
+/// pause.
+///
+/// # Errors
+/// Why the other one goes on, or, after `on_ready`, as [`run_device`].
+pub fn run_taken(
+    mut taking: Taking,
+    options: &Options,
+    host: &dyn Host,
+    on_ready: impl FnOnce(Duration),
+) -> Result<(), Error> {
+    let interface = &options.interface;
+    let failed = |source| Error::Upgrade { interface: interface.to_string(), source };
+    aead::select(options.environment.aead)?;
+    let (ends, ended) = Ends::new();
+    // The other one's: it stays where it is, whatever becomes of this process until it is the daemon.
+    let file = SocketFile::find(&options.environment.socket_directory(), interface)?;
+    let (supervisor, start) = (Arc::new(taking.supervisor()), taking.start());
+    let listener = taking.listener().map_err(failed)?;
+    let metrics = taking.metrics(options.environment.metrics.as_ref())?;
+    let files = Files { configuration: file, metrics: metrics.as_ref().and_then(Listener::file) };
+    let sockets = Sockets { configuration: listener, metrics };
+    let (device, pause) = taking.take(interface, host, &ends).map_err(failed)?;
+    let server =
+        ConfigurationThread::start(sockets, &files.configuration, &device, Arc::clone(&supervisor), start, &ends)?;
+    taking.running().map_err(failed)?;
+    tracing::debug!("{interface}: this process goes on, after {} us in which packets waited", pause.as_micros());
+    on_ready(pause);
+    Live { interface, device, server, files, supervisor, ends, ended }.run()
+}
+
+/// A device that runs and can be configured.
+struct Live<'a> {
+    interface: &'a InterfaceName,
+    device: Arc<dyn Device>,
+    server: ConfigurationThread,
+    files: Files,
+    supervisor: Arc<Supervisor>,
+    /// Keeps `ended` open.
+    ends: Ends,
+    ended: Receiver<End>,
+}
+
+impl Live<'_> {
+    /// Waits for an end, and ends.
+    fn run(self) -> Result<(), Error> {
+        let Self { interface, device, server, files, supervisor, ends, ended } = self;
+        let end = ended.recv().expect("this function holds a sender");
+        drop(ends);
+        if let End::Replaced { pid } = end {
+            // Interface and socket are another process's.
+            supervisor.replaced(pid);
+            server.stop(Stop::Gently);
+        } else {
+            supervisor.stopping();
+            files.remove();
+            server.stop(Stop::AtOnce);
+        }
+        device.stop();
+        tracing::debug!("{interface}: left: {}", device.objects());
+        told(interface, end)
+    }
+}
+
+/// Logs or returns what an end means.
+fn told(interface: &InterfaceName, end: End) -> Result<(), Error> {
     let interface = interface.to_string();
-    match end? {
+    match end {
+        End::Replaced { pid } => tracing::debug!("{interface}: process {pid} goes on with it"),
         End::Signal(name) => tracing::debug!("{interface}: {name}, shutting down"),
         End::SocketRemoved => tracing::debug!("{interface}: the socket was removed, shutting down"),
         End::TunGone => tracing::debug!("{interface}: the interface is gone, shutting down"),
@@ -168,6 +238,29 @@ pub fn run_device(
         End::AcceptFailed(source) => return Err(Error::Accept { interface, source }),
     }
     Ok(())
+}
+
+/// The files of the sockets, which go with the device.
+struct Files {
+    configuration: SocketFile,
+    metrics: Option<PathBuf>,
+}
+
+impl Files {
+    fn remove(&self) {
+        self.configuration.remove();
+        // Gone in between is as good.
+        let _ = self.metrics.as_ref().map(std::fs::remove_file);
+    }
+}
+
+/// Duplicates the sockets, for another process to listen on.
+fn offered(configuration: &UnixListener, metrics: Option<&Listener>) -> std::io::Result<Vec<(&'static str, OwnedFd)>> {
+    let mut sockets = vec![(offer::LISTENER, configuration.try_clone()?.into())];
+    if let Some(metrics) = metrics {
+        sockets.push((offer::METRICS, metrics.try_clone()?));
+    }
+    Ok(sockets)
 }
 
 /// What the thread `rvpn-uapi` listens on.
@@ -179,7 +272,7 @@ struct Sockets {
 /// The thread `rvpn-uapi`: the configuration server, the watch on its socket, the signals, signs of life, and metrics.
 struct ConfigurationThread {
     thread: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<Stop>,
 }
 
 impl ConfigurationThread {
@@ -189,6 +282,7 @@ impl ConfigurationThread {
         file: &SocketFile,
         device: &Arc<dyn Device>,
         supervisor: Arc<Supervisor>,
+        how: Start,
         ends: &Ends,
     ) -> Result<Self, Error> {
         let start = |source| Error::Start { action: "start the configuration server", source };
@@ -197,6 +291,8 @@ impl ConfigurationThread {
         let signals = Signals::new().map_err(start)?;
         let watch = file.watch()?;
         let Sockets { configuration: listener, metrics } = sockets;
+        let given = offered(&listener, metrics.as_ref()).map_err(start)?;
+        let giver = Giver::new(given, Arc::clone(&supervisor), how, ends.clone());
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
         drop(context);
@@ -204,19 +300,31 @@ impl ConfigurationThread {
         // The thread that touches the device has them; this one and the next need none.
         device.release_privileges().map_err(start)?;
         let (stop, stopped) = oneshot::channel();
-        let asks = Asks { worker, device: Arc::clone(device) };
+        let asks = Asks { worker, device: Arc::clone(device), giver: Some(Arc::new(giver)) };
         let all = All { listener, metrics, asks, signals, watch, supervisor, ends: ends.clone() };
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }
 
     /// Closes all connections and ends the thread.
-    fn stop(self) {
+    fn stop(self, how: Stop) {
         // It may have panicked; then it has ended.
-        let _ = self.stop.send(());
+        let _ = self.stop.send(how);
         let _ = self.thread.join();
     }
 }
+
+/// How connections end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// With the device.
+    AtOnce,
+    /// Those that have asked get an answer.
+    Gently,
+}
+
+/// How long an answer may take when another process has the device already.
+const GRACE: Duration = Duration::from_millis(100);
 
 struct All {
     listener: tokio::net::UnixListener,
@@ -230,18 +338,22 @@ struct All {
 
 impl All {
     /// Serves until stopped; reports the first end on the way.
-    fn run(mut self, runtime: &Runtime, stopped: oneshot::Receiver<()>) {
+    fn run(mut self, runtime: &Runtime, stopped: oneshot::Receiver<Stop>) {
         runtime.block_on(async {
-            let end = async {
+            let mut end = pin!(async {
                 tokio::select! {
                     error = server::serve(&self.listener, &self.asks) => End::AcceptFailed(error),
                     result = self.watch.removed() => result.map_or_else(End::AcceptFailed, |()| End::SocketRemoved),
                     name = self.signals.end(&*self.asks.device) => End::Signal(name),
                 }
-            };
+            });
             tokio::select! {
-                end = end => self.ends.report(end),
-                _ = stopped => {}
+                end = &mut end => self.ends.report(end),
+                how = stopped => {
+                    if how == Ok(Stop::Gently) {
+                        let _ = time::timeout(GRACE, end).await;
+                    }
+                }
                 never = serve_metrics(self.metrics, &self.asks) => match never {},
                 never = self.supervisor.watch(&*self.asks.device) => match never {},
             }
@@ -259,13 +371,14 @@ async fn serve_metrics(listener: Option<Listener>, asks: &Asks) -> Infallible {
     std::future::pending().await
 }
 
-/// The signals that mean something. SIGUSR1 has the device's objects logged. SIGHUP does nothing yet, but must not kill,
+/// The signals that mean something. SIGUSR2 is what other programs upgrade by; here it says why not. SIGUSR1 has the device's objects logged. SIGHUP does nothing yet, but must not kill,
 /// which is its default.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
     user1: Signal,
+    user2: Signal,
 }
 
 impl Signals {
@@ -275,6 +388,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -285,11 +399,15 @@ impl Signals {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.hangup.recv() => tracing::debug!("SIGHUP is reserved and does nothing"),
+                _ = self.user2.recv() => tracing::error!("SIGUSR2: {NO_UPGRADE_BY_SIGNAL}"),
                 _ = self.user1.recv() => tracing::debug!("holds: {}", device.objects()),
             }
         }
     }
 }
+
+const NO_UPGRADE_BY_SIGNAL: &str =
+    "this process can start no other, so that nobody who breaks in can; `rvpn upgrade` hands over";
 
 #[cfg(test)]
 mod tests;

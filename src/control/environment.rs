@@ -40,6 +40,8 @@ pub struct Environment {
     pub notify_socket: Option<OsString>,
     /// `WATCHDOG_USEC`: how long the service manager waits for a sign of life, unless `WATCHDOG_PID` is another process.
     pub watchdog: Option<Duration>,
+    /// [`UPGRADE`]: this process is to take over from one that runs.
+    pub upgrade: bool,
     /// [`HANDOVER`]: this is the process in the background, and its standard input is the one that started it.
     pub handover: bool,
 }
@@ -57,6 +59,8 @@ pub enum Offload {
 
 /// Set by this program for the process it starts in the background; nobody else has a use for it.
 pub const HANDOVER: &str = "RVPN_HANDOVER";
+/// Set by `rvpn upgrade` for the process it starts.
+pub const UPGRADE: &str = "RVPN_UPGRADE";
 /// What a service manager sets for the process it starts, which the process in the background is not.
 pub const SUPERVISION: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 /// See [`Environment::foreground`].
@@ -94,6 +98,7 @@ impl Environment {
             run_dir: var(RUN_DIR).map(PathBuf::from),
             notify_socket: var("NOTIFY_SOCKET").map(notify_socket).transpose()?,
             watchdog: watchdog(var("WATCHDOG_USEC"), var("WATCHDOG_PID"))?,
+            upgrade: var(UPGRADE).is_some(),
             handover: var(HANDOVER).is_some(),
         })
     }
@@ -119,6 +124,7 @@ impl Default for Environment {
             run_dir: None,
             notify_socket: None,
             watchdog: None,
+            upgrade: false,
             handover: false,
         }
     }

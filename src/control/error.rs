@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::interface::InvalidName;
+use super::upgrade::UpgradeError;
 use crate::aead::Unavailable;
 use crate::platform::linux::tun::TunError;
 
@@ -66,6 +67,14 @@ pub enum Error {
     /// The process in the background reported why it cannot go on.
     #[error("{0}")]
     Background(String),
+    /// Another process could not be followed.
+    #[error("{interface} goes on as it was: {source}")]
+    Upgrade {
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: UpgradeError,
+    },
     /// This is the process in the background, and the first one has been told why it ends: it is for that one to say.
     #[error("the first process has been told why this one ends")]
     Told,

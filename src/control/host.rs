@@ -6,12 +6,17 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
+
+use rvpn_uapi::{Errno, Set};
 
 use super::error::Error;
 use super::interface::InterfaceName;
 use super::metrics::Metrics;
 use super::outcome::Ends;
 use super::server::Configurable;
+use super::upgrade::UpgradeError;
+use crate::dataplane::handover::ResumeError;
 use crate::dataplane::objects::Objects;
 
 mod linux;
@@ -33,6 +38,70 @@ pub trait Host {
     /// # Errors
     /// [`Error::Tun`] or [`Error::Start`].
     fn start(&self, interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error>;
+
+    /// Prepares a device that goes on where another process stops: on its TUN, and with its UDP sockets for IPv4 and IPv6,
+    /// as far as there are any. As with [`Host::start`], the process can do little more from then on.
+    ///
+    /// # Errors
+    /// As [`Host::start`].
+    fn take(
+        &self,
+        interface: &InterfaceName,
+        tun: OwnedFd,
+        sockets: [Option<OwnedFd>; 2],
+        ends: &Ends,
+    ) -> Result<Box<dyn Taken>, Error>;
+}
+
+/// A device that has still to be told all: its configuration, then the record of the device, those of the peers.
+pub trait Taken {
+    /// Configures it; it is down.
+    ///
+    /// # Errors
+    /// As [`Configurable::apply`].
+    fn configure(&mut self, set: Set) -> Result<(), Errno>;
+
+    /// Takes the record of the device.
+    ///
+    /// # Errors
+    /// [`ResumeError`]; the device is of no use then.
+    fn begin(&mut self, record: &[u8]) -> Result<(), ResumeError>;
+
+    /// Takes the record of a peer.
+    ///
+    /// # Errors
+    /// [`ResumeError`]; the device is of no use then.
+    fn peer(&mut self, record: &[u8]) -> Result<(), ResumeError>;
+
+    /// Makes sure that nothing is missing.
+    ///
+    /// # Errors
+    /// [`ResumeError`] if something is.
+    fn finish(&mut self) -> Result<(), ResumeError>;
+
+    /// Goes on. Returns the running device, and for how long nothing moved.
+    ///
+    /// # Errors
+    /// The OS's, if it has no room for a thread.
+    fn go_on(self: Box<Self>) -> io::Result<(Arc<dyn Device>, Duration)>;
+}
+
+/// A device of which nothing moves. Dropped, it goes on.
+pub trait Holding {
+    /// Returns how often its configuration was changed.
+    fn changes(&self) -> u64;
+
+    /// Hands `send` the records for [`Taken`], the device's first.
+    ///
+    /// # Errors
+    /// Those of `send`.
+    fn export(&self, send: &mut dyn FnMut(&[u8]) -> Result<(), UpgradeError>) -> Result<(), UpgradeError>;
+
+    /// Lets go of sockets and sessions for good: another process has them.
+    fn retire(self: Box<Self>);
+
+    /// Goes on although another process may have begun to.
+    fn release_far_ahead(self: Box<Self>);
 }
 
 /// A running device.
@@ -55,6 +124,26 @@ pub trait Device: Configurable {
     /// Returns the names of the threads that have not come round since the last call, and asks all to do so. Never
     /// blocks.
     fn beat(&self) -> Vec<String>;
+
+    /// Returns what another process needs to take over: the TUN and the UDP sockets in use, by the names that
+    /// `upgrade::offer` has for them.
+    ///
+    /// # Errors
+    /// The OS's; `Unsupported` if it cannot be given away.
+    fn files(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Returns how often its configuration was changed.
+    fn changes(&self) -> u64 {
+        0
+    }
+
+    /// Has all threads stand, with nothing in flight; `None` if that takes longer than `patience`.
+    fn hold(&self, patience: Duration) -> Option<Box<dyn Holding + '_>> {
+        let _ = patience;
+        None
+    }
 
     /// Stops all threads, closes TUN and sockets, and wipes keys. Returns when that is done.
     fn stop(&self);

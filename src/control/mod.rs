@@ -5,7 +5,8 @@
 //!             |----> background          start again detached, wait until that is ready
 //!             |----> socket              the file under /var/run/wireguard
 //!             |----> supervisor          what the service manager is told
-//!             `----> server -> worker -> apply    what `wg` asks for
+//!             |----> server -> worker -> apply    what `wg` asks for
+//!             `----> upgrade         another process goes on with all of it
 //!                        `---> asks               what only this program can be asked
 //!             `----> metrics             what Prometheus asks for, over HTTP
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
@@ -28,6 +29,7 @@ pub mod daemon;
 pub mod endpoint;
 pub mod environment;
 pub mod error;
+pub mod files;
 pub mod host;
 pub mod interface;
 pub mod key_text;
@@ -38,4 +40,5 @@ pub mod quick;
 pub mod server;
 pub mod socket;
 pub mod supervisor;
+pub mod upgrade;
 pub mod worker;

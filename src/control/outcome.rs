@@ -22,6 +22,11 @@ pub enum End {
     TunGone,
     /// A thread that must run has ended by itself.
     ThreadFailed(String),
+    /// Another process goes on with the device: see `upgrade`.
+    Replaced {
+        /// Its number.
+        pid: i32,
+    },
     /// The configuration socket failed.
     AcceptFailed(io::Error),
 }

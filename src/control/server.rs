@@ -10,6 +10,7 @@
 //!
 //! Source: <https://www.wireguard.com/xplatform/>; `ipc-uapi.h` of wireguard-tools for what clients do.
 
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use rustix::net::netdevice;
 use rvpn_uapi::{DeviceStatus, Errno, Operation, Request, RequestEvent, RequestParser, Set, StatusWriter, write_errno};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time;
 use zeroize::Zeroizing;
@@ -40,8 +42,17 @@ pub trait Configurable: Send + Sync {
 pub async fn serve(listener: &UnixListener, asks: &Asks) -> io::Error {
     let mut connections = JoinSet::new();
     let mut shortage = Shortage::default();
+    let mut closed = asks.giver.as_ref().map(|giver| giver.closed());
     loop {
-        let accepted = listener.accept().await;
+        let accepted = tokio::select! {
+            biased;
+            () = turns(&mut closed, true) => {
+                // Whoever comes is for the process that is just taking over; if it does not, for this one again.
+                turns(&mut closed, false).await;
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
@@ -58,6 +69,16 @@ pub async fn serve(listener: &UnixListener, asks: &Asks) -> io::Error {
             Err(error) => return error,
         }
     }
+}
+
+/// Waits until `closed` is as wanted.
+async fn turns(closed: &mut Option<watch::Receiver<bool>>, wanted: bool) {
+    if let Some(closed) = closed
+        && closed.wait_for(|is| *is == wanted).await.is_ok()
+    {
+        return;
+    }
+    pending().await
 }
 
 /// Lets a shortage be told once, not with each attempt: until it has been over for a while. With one file left, a client

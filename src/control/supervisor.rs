@@ -13,6 +13,7 @@ use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::future::pending;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -45,6 +46,27 @@ impl Supervisor {
     /// Says that the device runs and its socket answers.
     pub fn ready(&self) {
         self.tell("READY=1");
+    }
+
+    /// Makes the one that another process of this service had: its socket, and its patience.
+    pub fn given(socket: Option<OwnedFd>, patience: Option<Duration>) -> Self {
+        let socket = socket.map(UnixDatagram::from);
+        Self { patience: patience.filter(|_| socket.is_some()), socket }
+    }
+
+    /// Returns what another process needs for [`Supervisor::given`]; the patience is in microseconds.
+    ///
+    /// # Errors
+    /// The OS's, if there are too many open files.
+    pub fn give(&self) -> io::Result<(Option<OwnedFd>, Option<u64>)> {
+        let socket = self.socket.as_ref().map(UnixDatagram::try_clone).transpose()?;
+        let patience = self.patience.and_then(|patience| u64::try_from(patience.as_micros()).ok());
+        Ok((socket.map(OwnedFd::from), patience))
+    }
+
+    /// Says that the process `pid` is the service from now on. For this one to say: only the main process is believed.
+    pub fn replaced(&self, pid: i32) {
+        self.tell(&format!("MAINPID={pid}"));
     }
 
     /// Says that the device begins to end.
@@ -133,6 +155,22 @@ mod tests {
         }
         let environment = Environment { notify_socket: Some(path.into()), ..Environment::default() };
         assert!(Supervisor::find(&environment).is_err(), "nobody is bound there any more");
+    }
+
+    #[test]
+    fn another_process_is_heard_where_this_one_was() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("notify");
+        let socket = UnixDatagram::bind(&path).expect("bound");
+        let supervisor = supervised(path.into());
+        let (given, patience) = supervisor.give().expect("a socket");
+        let other = Supervisor::given(given, patience.map(Duration::from_micros));
+        assert_eq!(other.patience, Some(PATIENCE));
+        supervisor.replaced(17);
+        other.ready();
+        assert_eq!(heard(&socket), ["MAINPID=17", "READY=1"]);
+        let alone = Supervisor::find(&Environment::default()).expect("nothing to reach");
+        assert!(matches!(alone.give(), Ok((None, None))));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub(super) use self::interface::Settings;
+pub(super) use self::interface::{CarriedSettings, Settings};
 use super::device::Device;
 use super::offload::OffloadsInUse;
 use super::sync::{lock, read};
@@ -112,6 +112,9 @@ pub enum ApplyError {
         /// What the OS said.
         source: io::Error,
     },
+    /// Another process goes on with the device: see `handover`.
+    #[error("another process has taken over")]
+    Retired,
     /// There would be more than 2^20 peers.
     #[error("more than {MAX_PEERS} peers")]
     TooManyPeers,
@@ -152,9 +155,11 @@ impl Device {
     /// [`ApplyError`]: a port that cannot be bound, a mark that cannot be set, too many peers.
     pub fn apply(&self, change: Change) -> Result<(), ApplyError> {
         let mut settings = lock(&self.config);
+        settings.check_not_retired()?;
         self.check_peers(&change)?;
         let sockets = self.check_sockets(&settings, &change)?;
 
+        settings.count_change();
         let mut context = Context::new(self);
         self.apply_sockets(&mut context, &mut settings, sockets);
         // First, so that no secret is computed with a peer that goes.
@@ -170,6 +175,11 @@ impl Device {
             self.apply_peer(&mut context, peer, secret, settings.is_up());
         }
         Ok(())
+    }
+
+    /// Returns how many changes were applied.
+    pub fn changes(&self) -> u64 {
+        lock(&self.config).changes()
     }
 
     /// Returns the device as it is between two changes.

@@ -1,7 +1,7 @@
 //! The device: its tables, and the one way in which a change of a peer's state takes effect.
 //!
 //! ```text
-//!  config ─► identity ─► peers ─► routes ─► peer state ─► indices, queues, deadlines, handshake queue
+//!  config ─► identity ─► peers ─► routes ─► peer state ─► indices, queues, deadlines, handshake queue, events
 //! ```
 //! is the lock order: who holds one may take those to its right. No lock is held over a system call, AEAD or
 //! Diffie-Hellman, with two exceptions away from the packet ways: `config`, which configuration holds for as long as
@@ -10,6 +10,7 @@
 //! Not here: the ways of packets (see `send`, `receive`, `handshakes`), configuration (see `configure`).
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +18,7 @@ use rand::rngs::StdRng;
 
 use super::configure::Settings;
 use super::deadlines::Deadlines;
+use super::events::{EventKind, Events};
 use super::handshakes::{HandshakeQueue, LocalIdentity};
 use super::io::{Platform, Udp};
 use super::offload::Offloads;
@@ -24,12 +26,12 @@ use super::packet::{MAX_BUFFERS, Pool};
 use super::peer::{Peer, PeerState, StagedPacket};
 use super::queue::WorkQueue;
 use super::receive::Inbound;
+use super::reports::Reports;
 use super::routes::Routes;
 use super::send::Outbound;
 use super::stats::{Drop, Stats};
 use super::sync::{Mutex, MutexGuard, RwLock, read, write};
 use super::tally::Keypairs;
-use super::unreachable::Unreachable;
 use super::workers::{Context, Job, Recycler};
 use crate::proto::handshake::{HandshakeError, StaticSecrets};
 use crate::proto::index::{Index, IndexTable};
@@ -62,7 +64,8 @@ pub struct Device {
     pub(super) handshakes: HandshakeQueue,
     pub(super) deadlines: Deadlines,
     pub(super) stats: Stats,
-    pub(super) unreachable: Unreachable,
+    pub(super) reports: Reports,
+    pub(super) events: Events,
 }
 
 /// What a 32-bit index stands for. Responses may use only the first, transport data only the second, cookie replies
@@ -97,7 +100,8 @@ impl Device {
             handshakes: HandshakeQueue::new(),
             deadlines: Deadlines::new(),
             stats: Stats::default(),
-            unreachable: Unreachable::new(),
+            reports: Reports::new(),
+            events: Events::default(),
         })
     }
 
@@ -155,7 +159,7 @@ impl Device {
     /// Drains the outputs of a peer whose state was changed, re-schedules its deadline, lets go of it, and sends what
     /// can be sent.
     pub(super) fn settle(&self, context: &mut Context, peer: &Arc<Peer>, mut state: MutexGuard<'_, PeerState>) {
-        let mut flush = false;
+        let (mut flush, mut keypair_created) = (false, false);
         while let Some(output) = state.core.poll_output() {
             match output {
                 Output::Initiate => {
@@ -184,11 +188,19 @@ impl Device {
                 }
                 Output::HandshakeComplete => {
                     state.handshakes.completed();
-                    context.events.push(Event::HandshakeComplete);
+                    keypair_created = true;
+                }
+                Output::Connected => {
+                    context.events.extend(endpoint(&state).map(|endpoint| EventKind::Connected { endpoint }))
+                }
+                Output::Silent => context.events.push(EventKind::Silent { endpoint: endpoint(&state) }),
+                Output::Roamed(from) => {
+                    let to = endpoint(&state).filter(|to| *to != from);
+                    context.events.extend(to.map(|to| EventKind::Roamed { from, to }));
                 }
                 Output::HandshakeGaveUp => {
                     state.handshakes.given_up();
-                    context.events.push(Event::HandshakeGaveUp);
+                    context.events.push(EventKind::HandshakeGaveUp { endpoint: endpoint(&state) })
                 }
             }
         }
@@ -199,9 +211,15 @@ impl Device {
             self.deadlines.schedule(&*self.platform.alarm, deadline, peer);
         }
         flush &= !state.staged.is_empty();
+        for event in &context.events {
+            self.publish(Some(peer), *event);
+        }
         drop(state);
+        if keypair_created {
+            tracing::debug!("Keypair created for peer {}", peer.label());
+        }
         for event in context.events.drain(..) {
-            event.log(peer);
+            self.tell(Some(peer), event);
         }
         if flush {
             self.flush(context, peer);
@@ -219,23 +237,8 @@ impl Device {
     }
 }
 
-/// What is told to the log after the peer's lock is gone.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Event {
-    HandshakeComplete,
-    HandshakeGaveUp,
-}
-
-impl Event {
-    fn log(self, peer: &Peer) {
-        match self {
-            Self::HandshakeComplete => tracing::debug!("Keypair created for peer {}", peer.label()),
-            Self::HandshakeGaveUp => tracing::debug!(
-                "Handshake for peer {} did not complete after 20 attempts, giving up until there is new data",
-                peer.label()
-            ),
-        }
-    }
+fn endpoint(state: &PeerState) -> Option<SocketAddr> {
+    state.core.endpoint().map(|endpoint| endpoint.remote)
 }
 
 /// The peers of a device by public key, and in the order they were added.

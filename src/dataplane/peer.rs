@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::counters::{Handshakes, PeerDrops};
+use super::path_mtu::Path;
 use super::queue::OrderedQueue;
 use super::receive::Inbound;
 use super::send::Outbound;
@@ -48,6 +49,7 @@ pub(super) struct PeerState {
     /// An initiation is asked for and not yet begun: at most one request per peer is queued.
     pub(super) initiating: bool,
     pub(super) handshakes: Handshakes,
+    pub(super) path: Path,
 }
 
 impl Peer {
@@ -64,6 +66,7 @@ impl Peer {
             scheduled: None,
             initiating: false,
             handshakes: Handshakes::default(),
+            path: Path::default(),
         };
         Self {
             id,
@@ -141,6 +144,11 @@ impl Staged {
     pub(super) fn take(&mut self) -> Vec<StagedPacket> {
         self.bytes = 0;
         std::mem::take(&mut self.packets).into()
+    }
+
+    /// Returns those that wait, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &StagedPacket> {
+        self.packets.iter()
     }
 
     /// Returns how many wait.

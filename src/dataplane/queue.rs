@@ -182,6 +182,12 @@ impl<J> WorkQueue<J> {
         (shared.jobs.len(), shared.idle.saturating_sub(shared.jobs.len()))
     }
 
+    /// Tells whether no job waits and all of `workers` do: nothing is being done.
+    pub(super) fn is_idle(&self, workers: usize) -> bool {
+        let shared = lock(&self.shared);
+        shared.jobs.is_empty() && shared.idle == workers
+    }
+
     /// Ends all present and future waits.
     pub(super) fn stop(&self) {
         lock(&self.shared).stopped = true;

@@ -16,11 +16,13 @@ use std::sync::Arc;
 use super::device::Device;
 use super::gso::Segments;
 use super::packet::{Buffer, MAX_PACKET_LEN, Pool, TunBatch, TunPacket};
+use super::path_mtu::LONG;
 use super::peer::{Peer, PeerId, PeerState, StagedPacket};
 use super::queue::{Drainer, Ticket};
 use super::stats::Drop;
 use super::sync::{MutexGuard, read};
 use super::workers::{Context, Job};
+use crate::proto::icmp::Report;
 use crate::proto::ip::{self, encapsulate_ecn};
 use crate::proto::keypair::Keypair;
 use crate::proto::peer::SendGrant;
@@ -83,7 +85,7 @@ impl Device {
         self.route(context, batch);
         self.stats.dropped(Drop::NoPeer, context.unrouted.len());
         for packet in context.unrouted.drain(..) {
-            self.unreachable.report(&*self.platform.tun, now, batch.bytes(packet));
+            self.reports.send(&*self.platform.tun, now, Report::Unreachable, batch.bytes(packet));
         }
         let mut routed = std::mem::take(&mut context.routed);
         let mut peers = std::mem::take(&mut context.peers);
@@ -144,10 +146,13 @@ impl Device {
         let Some(endpoint) = state.core.endpoint() else {
             drop(state);
             self.dropped(peer, Drop::NoEndpoint, group.len());
-            return group
-                .iter()
-                .for_each(|routed| self.unreachable.report(&*self.platform.tun, now, batch.bytes(routed.packet)));
+            for routed in group {
+                self.reports.send(&*self.platform.tun, now, Report::Unreachable, batch.bytes(routed.packet));
+            }
+            return;
         };
+        let limit = state.path.limit(endpoint.remote, self.mtu());
+        let asks = state.path.is_due(now, || group.iter().any(|routed| batch.bytes(routed.packet).len() > LONG));
         let mut out = self.outbounds.take();
         // A datagram from our own port to the endpoint of the peer that would carry it is one we just sent: without
         // this guard it would be sealed again for ever. Any other outer packet in the tunnel is legitimate nesting.
@@ -178,6 +183,12 @@ impl Device {
             self.stage(peer, &mut state, batch, &out.routed);
             self.outbounds.put(out);
             self.settle(context, peer, state);
+        }
+        if let Some(limit) = limit {
+            self.report_too_big(now, batch, group.iter().map(|routed| routed.packet), limit);
+        }
+        if asks {
+            self.learn_path_mtu(peer, endpoint.remote);
         }
     }
 
@@ -226,7 +237,7 @@ impl Device {
 
     /// Seals a batch and, if its place is the head of the peer's queue, sends what is ready.
     pub(super) fn seal(&self, context: &mut Context, now: Instant, mut job: SealJob) {
-        let mtu = self.mtu.load(std::sync::atomic::Ordering::Relaxed);
+        let mtu = self.mtu();
         let dropped = job.seal(&self.pool, mtu);
         self.dropped(&job.peer, Drop::Full, dropped);
         let SealJob { peer, ticket, out, packets, .. } = job;

@@ -9,6 +9,7 @@ use std::io;
 
 use super::device::Device;
 use super::io::{Transmit, Udp};
+use super::path_mtu::is_fragmented;
 use super::peer::Peer;
 use super::send::{Outbound, Train};
 use super::stats::Drop;
@@ -110,7 +111,9 @@ impl Device {
                         split = true;
                     } else if is_train && !singly && may_be_the_train(&error) {
                         split = true;
-                        suspected = !is_wider_than_its_path(udp, refused);
+                        // Kernels before 6.14 refuse a train that would be fragmented with EINVAL, as they refuse one
+                        // that the socket cannot send at all; asked for only then.
+                        suspected = !is_fragmented(udp, refused.to.remote, refused.segment_len);
                     } else {
                         tracing::debug!("Sending to peer {} at {} failed: {error}", peer.label(), refused.to.remote);
                         let len =
@@ -158,14 +161,6 @@ fn may_be_the_source(error: &io::Error) -> bool {
 /// something about this path, not about the socket.
 fn is_too_long_for_the_path(error: &io::Error) -> bool {
     error.raw_os_error() == Some(MESSAGE_TOO_LONG)
-}
-
-/// Tells whether the datagrams of `train` have to be fragmented on their way. Kernels before 6.14 refuse such a train with
-/// EINVAL, as they refuse one that the socket cannot send at all; asked for only then.
-fn is_wider_than_its_path(udp: &dyn Udp, train: &Transmit<'_>) -> bool {
-    let remote = train.to.remote;
-    let headers = if remote.ip().to_canonical().is_ipv4() { 20 + 8 } else { 40 + 8 };
-    udp.path_mtu(remote).is_some_and(|mtu| train.segment_len + headers > mtu)
 }
 
 /// EINVAL and EIO: the route's device cannot segment, or cannot checksum, what was handed over.

@@ -19,13 +19,14 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 
-use super::device::{Device, Event};
+use super::device::Device;
+use super::events::EventKind;
 use super::gro::Coalescer;
 use super::handshakes::HandshakeState;
 use super::io::Ready;
 use super::packet::{Buffer, TunBatch, TunPacket, UdpBatch};
 use super::peer::Peer;
-use super::pulse::{Life, Pulse};
+use super::pulse::{Begins, Life, Pulse};
 use super::receive::{Inbound, InboundPacket, OpenJob};
 use super::send::{Routed, SealJob};
 use super::sharing::Sharing;
@@ -46,7 +47,8 @@ pub(super) struct Context {
     /// Batches are offered to idle workers: more is waiting than this thread has taken, and sharing pays.
     pub(super) share: bool,
     pub(super) coalescer: Coalescer,
-    pub(super) events: Vec<Event>,
+    /// What happened to a peer, until its lock is gone.
+    pub(super) events: Vec<EventKind>,
     pub(super) routed: Vec<Routed>,
     /// The peers of `routed`, one for each run of packets.
     pub(super) peers: Vec<Arc<Peer>>,
@@ -102,8 +104,10 @@ pub enum End {
 
 /// The running threads of a device.
 pub struct Threads {
-    device: Arc<Device>,
-    pulse: Arc<Pulse>,
+    pub(super) device: Arc<Device>,
+    pub(super) pulse: Arc<Pulse>,
+    /// Threads that wait for batches to be shared with them.
+    pub(super) helpers: usize,
     handles: Vec<JoinHandle<()>>,
 }
 
@@ -118,15 +122,40 @@ impl Device {
         workers: Workers,
         on_end: impl Fn(End) + Send + Sync + 'static,
     ) -> std::io::Result<Threads> {
-        let mut threads =
-            Threads { device: self.clone(), pulse: Pulse::new(), handles: Vec::with_capacity(workers.count + 2) };
+        self.start_with(Pulse::new(), workers, on_end)
+    }
+
+    /// Starts the threads, and none carries or sends anything before [`Threads::release`]: for a device whose state is
+    /// still to come from another process.
+    ///
+    /// # Errors
+    /// As [`Device::start`].
+    pub fn start_held(
+        self: &Arc<Self>,
+        workers: Workers,
+        on_end: impl Fn(End) + Send + Sync + 'static,
+    ) -> std::io::Result<Threads> {
+        let pulse = Pulse::new();
+        pulse.hold();
+        self.start_with(pulse, workers, on_end)
+    }
+
+    fn start_with(
+        self: &Arc<Self>,
+        pulse: Arc<Pulse>,
+        workers: Workers,
+        on_end: impl Fn(End) + Send + Sync + 'static,
+    ) -> std::io::Result<Threads> {
+        let handles = Vec::with_capacity(workers.count + 2);
+        let mut threads = Threads { device: self.clone(), pulse, helpers: workers.count.saturating_sub(1), handles };
         let on_end: Arc<dyn Fn(End) + Send + Sync> = Arc::new(on_end);
-        threads.spawn("packets", &on_end, move |device, life| packet_loop(device, life, workers.share))?;
+        let packets = move |device: &Device, life: &mut Life| packet_loop(device, life, workers.share);
+        threads.spawn("packets", Begins::ByItself, &on_end, packets)?;
         for n in 1..workers.count {
-            threads.spawn(&format!("worker-{n}"), &on_end, worker_loop)?;
+            threads.spawn(&format!("worker-{n}"), Begins::WhenGivenWork, &on_end, worker_loop)?;
         }
-        threads.spawn("handshakes", &on_end, handshake_loop)?;
-        threads.spawn("deadlines", &on_end, deadline_loop)?;
+        threads.spawn("handshakes", Begins::WhenGivenWork, &on_end, handshake_loop)?;
+        threads.spawn("deadlines", Begins::ByItself, &on_end, deadline_loop)?;
         Ok(threads)
     }
 
@@ -164,6 +193,11 @@ impl Threads {
         self.pulse.clocks().into_iter().map(|(name, thread)| (name, clock.cpu_time(thread))).collect()
     }
 
+    /// Lets threads go on that were started held, or are held.
+    pub fn release(&self) {
+        self.pulse.release();
+    }
+
     /// Stops all threads and waits for them. Packets in flight are dropped.
     pub fn stop(mut self) {
         self.stop_and_join();
@@ -184,10 +218,11 @@ impl Threads {
     fn spawn(
         &mut self,
         name: &str,
+        begins: Begins,
         on_end: &Arc<dyn Fn(End) + Send + Sync>,
         body: impl Fn(&Device, &mut Life) -> Option<End> + Send + 'static,
     ) -> std::io::Result<()> {
-        let (device, mut life, on_end) = (self.device.clone(), self.pulse.add(name), on_end.clone());
+        let (device, mut life, on_end) = (self.device.clone(), self.pulse.add(name, begins), on_end.clone());
         let thread_name = name.to_owned();
         let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             life.runs_on(device.platform.clock.this_thread());

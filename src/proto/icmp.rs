@@ -1,38 +1,60 @@
-//! "Unreachable" to local senders of packets that no peer will carry, as the kernel's driver sends it.
+//! What local senders are told of their packets: "unreachable" of those that no peer will carry, as the kernel's driver
+//! sends it, and "too big" of those that are longer than the path to the peer carries in one piece.
 //!
 //! Its source is the address that was not reached: an address of the host's own would be discarded as martian when it
 //! comes in by the TUN.
 //!
-//! Not here: the limit of their rate, and the decision that a packet has no peer or its peer no endpoint.
+//! Not here: the limit of their rate, and the decision that a packet has no peer, its peer no endpoint or its path no
+//! room.
 //!
-//! Sources: RFC 792, RFC 1122 section 3.2.2, RFC 1812 sections 4.3.2 and 5.2.7.1 (ICMPv4); RFC 4443 sections 2.4 and
-//! 3.1 (ICMPv6).
+//! Sources: RFC 792, RFC 1122 section 3.2.2, RFC 1191 section 4, RFC 1812 sections 4.3.2 and 5.2.7.1 (ICMPv4); RFC 4443
+//! sections 2.4, 3.1 and 3.2, RFC 8200 section 5 (ICMPv6).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::ip;
 
-/// Longest message `unreachable` makes: 1280 bytes for IPv6.
+/// Longest message there is: 1280 bytes for IPv6.
 pub const MAX_LEN: usize = 1280;
 
-/// Writes ICMPv4 host unreachable (3/1) or ICMPv6 address unreachable (1/3) about `packet` into `out`; returns its
-/// length, or `None` where none may be sent: ICMP errors, multicast or broadcast destinations, non-first fragments,
-/// sources that are not one host's, not IP.
+/// What is told of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Nobody carries it: ICMPv4 host unreachable (3/1), ICMPv6 address unreachable (1/3).
+    Unreachable,
+    /// It should be no longer than this many bytes: ICMPv4 fragmentation needed (3/4), ICMPv6 packet too big (2/0). IPv6
+    /// knows no path below 1280 bytes, so no less is told.
+    TooBig(u16),
+}
+
+/// Writes `report` about `packet` into `out`; returns its length, or `None` where none may be sent: ICMP errors, multicast
+/// or broadcast destinations, non-first fragments, sources that are not one host's, not IP; too big, and it may be
+/// fragmented or is not longer than what would be told.
 ///
 /// # Layout
-/// IP header (20 or 40 bytes), ICMP header (8: type, code, checksum, 4 unused), then as much of `packet` as fits in 576
-/// bytes for IPv4 and 1280 for IPv6 in all.
-pub fn unreachable(packet: &[u8], out: &mut [u8; MAX_LEN]) -> Option<usize> {
+/// IP header (20 or 40 bytes), ICMP header (8: type, code, checksum, then 4 unused, or ending in the length), then as much
+/// of `packet` as fits in 576 bytes for IPv4 and 1280 for IPv6 in all.
+pub fn write(report: Report, packet: &[u8], out: &mut [u8; MAX_LEN]) -> Option<usize> {
     let header = ip::parse(packet).ok()?;
     let packet = &packet[..header.total_len];
     match (header.src, header.dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => unreachable_v4(packet, src, dst, out),
-        (IpAddr::V6(src), IpAddr::V6(dst)) => unreachable_v6(packet, src, dst, out),
+        (IpAddr::V4(src), IpAddr::V4(dst)) => write_v4(report, packet, src, dst, out),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => write_v6(report, packet, src, dst, out),
         _ => None,
     }
 }
 
-fn unreachable_v4(packet: &[u8], src: Ipv4Addr, dst: Ipv4Addr, out: &mut [u8; MAX_LEN]) -> Option<usize> {
+fn write_v4(report: Report, packet: &[u8], src: Ipv4Addr, dst: Ipv4Addr, out: &mut [u8; MAX_LEN]) -> Option<usize> {
+    let (kind, rest) = match report {
+        Report::Unreachable => ([3, 1], 0),
+        Report::TooBig(len) => {
+            let may_be_fragmented = packet[6] & DONT_FRAGMENT == 0;
+            if may_be_fragmented || packet.len() <= usize::from(len) {
+                return None;
+            }
+            ([3, 4], u32::from(len))
+        }
+    };
     let one_host = !(src.octets()[0] == 0 || src.octets()[0] >= 224 || src.is_loopback());
     let fragment_offset = u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff;
     if !one_host || dst.is_multicast() || dst.is_broadcast() || fragment_offset != 0 {
@@ -52,18 +74,28 @@ fn unreachable_v4(packet: &[u8], src: Ipv4Addr, dst: Ipv4Addr, out: &mut [u8; MA
     out[1] = 0xc0;
     out[2..4].copy_from_slice(&(len as u16).to_be_bytes());
     // Don't fragment: then the identification may be zero (RFC 6864).
-    out[6] = 0x40;
+    out[6] = DONT_FRAGMENT;
     out[8] = HOP_LIMIT;
     out[9] = ICMP_V4;
     out[12..16].copy_from_slice(&dst.octets());
     out[16..20].copy_from_slice(&src.octets());
     let header_checksum = checksum(0, &out[..V4_LEN]);
     out[10..12].copy_from_slice(&header_checksum.to_be_bytes());
-    write_message(&mut out[V4_LEN..], [3, 1], packet, 0);
+    write_message(&mut out[V4_LEN..], kind, rest, packet, 0);
     Some(len)
 }
 
-fn unreachable_v6(packet: &[u8], src: Ipv6Addr, dst: Ipv6Addr, out: &mut [u8; MAX_LEN]) -> Option<usize> {
+fn write_v6(report: Report, packet: &[u8], src: Ipv6Addr, dst: Ipv6Addr, out: &mut [u8; MAX_LEN]) -> Option<usize> {
+    let (kind, rest) = match report {
+        Report::Unreachable => ([1, 3], 0),
+        Report::TooBig(len) => {
+            let len = len.max(V6_LEAST_MTU);
+            if packet.len() <= usize::from(len) {
+                return None;
+            }
+            ([2, 0], u32::from(len))
+        }
+    };
     if src.is_unspecified() || src.is_multicast() || src.is_loopback() || dst.is_multicast() || !may_answer_v6(packet) {
         return None;
     }
@@ -79,7 +111,7 @@ fn unreachable_v6(packet: &[u8], src: Ipv6Addr, dst: Ipv6Addr, out: &mut [u8; MA
     out[24..40].copy_from_slice(&src.octets());
     // The pseudo-header: both addresses, the length, the protocol.
     let pseudo = sum(u32::from(payload_len) + u32::from(ICMP_V6), &out[8..40]);
-    write_message(&mut out[V6_LEN..], [1, 3], packet, pseudo);
+    write_message(&mut out[V6_LEN..], kind, rest, packet, pseudo);
     Some(len)
 }
 
@@ -104,10 +136,11 @@ fn may_answer_v6(packet: &[u8]) -> bool {
     }
 }
 
-/// Fills `out` with the ICMP header and the beginning of `packet`.
-fn write_message(out: &mut [u8], type_and_code: [u8; 2], packet: &[u8], pseudo: u32) {
+/// Fills `out` with the ICMP header, `rest` in its second word, and the beginning of `packet`.
+fn write_message(out: &mut [u8], type_and_code: [u8; 2], rest: u32, packet: &[u8], pseudo: u32) {
     let quoted = out.len() - ICMP_LEN;
     out[..2].copy_from_slice(&type_and_code);
+    out[4..ICMP_LEN].copy_from_slice(&rest.to_be_bytes());
     out[ICMP_LEN..].copy_from_slice(&packet[..quoted]);
     let checksum = checksum(pseudo, out);
     out[2..4].copy_from_slice(&checksum.to_be_bytes());
@@ -129,6 +162,10 @@ const V4_LEN: usize = 20;
 const V6_LEN: usize = 40;
 const ICMP_LEN: usize = 8;
 const HOP_LIMIT: u8 = 64;
+/// The flag, in the first byte of flags and fragment offset.
+const DONT_FRAGMENT: u8 = 0x40;
+/// RFC 8200 section 5.
+const V6_LEAST_MTU: u16 = 1280;
 
 const ICMP_V4: u8 = 1;
 const ICMP_V6: u8 = 58;

@@ -48,6 +48,17 @@ impl<T> IndexTable<T> {
         }
     }
 
+    /// Stores `entry` under an index that another process drew; false if it is taken.
+    pub fn insert_at(&mut self, index: Index, entry: T) -> bool {
+        match self.entries.entry(index) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(entry);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
+    }
+
     /// Converts the entry at `index` in place; false if it is gone.
     pub fn replace(&mut self, index: Index, entry: T) -> bool {
         match self.entries.get_mut(&index) {

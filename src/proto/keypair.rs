@@ -2,6 +2,7 @@
 //!
 //! Not here: the send counter, the replay window and which slot a keypair is in: they change, so they live in `peer`.
 
+use super::carried::{Carried, Malformed, Reader, Writer};
 use super::crypto::{PacketAead, PacketKey};
 use super::index::Index;
 use super::keys::SessionKey;
@@ -44,6 +45,8 @@ pub struct Keypair {
     pub sender: PacketKey,
     /// Opens what we receive.
     pub receiver: PacketKey,
+    /// The two keys as bytes, sending first: a process that takes over makes contexts of its own.
+    raw: [SessionKey; 2],
 }
 
 impl Keypair {
@@ -56,7 +59,29 @@ impl Keypair {
             birth: now,
             sender: PacketKey::new(&keys.send),
             receiver: PacketKey::new(&keys.receive),
+            raw: [keys.send.clone(), keys.receive.clone()],
         }
+    }
+
+    /// Appends the keypair, for another process: see [`super::carried`].
+    pub fn write(&self, out: &mut Writer) {
+        (self.role == Role::Initiator).write(out);
+        self.local.write(out);
+        self.remote.write(out);
+        self.birth.write(out);
+        self.raw.iter().for_each(|key| key.write(out));
+    }
+
+    /// Makes the keypair that [`Keypair::write`] wrote in another process.
+    ///
+    /// # Errors
+    /// [`Malformed`], also if it was born later than `now`: it would live too long.
+    pub fn read(now: Instant, input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let role = if bool::read(input)? { Role::Initiator } else { Role::Responder };
+        let (local, remote, birth) = (Index::read(input)?, Index::read(input)?, Instant::read(input)?);
+        let (send, receive) = (SessionKey::read(input)?, SessionKey::read(input)?);
+        let keys = SessionKeys { role, send, receive, local, remote };
+        if birth <= now { Ok(Self::new(&keys, birth)) } else { Err(Malformed) }
     }
 }
 

@@ -7,6 +7,7 @@
 //!   Peer --+-- sessions    previous, current, next: who may send and receive with which key
 //!          +-- handshakes  our pending initiation, and the epoch that voids work in flight
 //!          +-- timers      five deadlines, attempts, the last-sent-handshake stamp
+//!          +-- presence    whether the peer is heard, for who watches
 //!          +-- output      what the caller is asked to do
 //! ```
 //!
@@ -17,8 +18,10 @@
 //!
 //! Source: whitepaper section 6; kernel `timers.c`, `noise.c`, `send.c`, `receive.c`.
 
+mod handover;
 mod handshakes;
 mod output;
+mod presence;
 mod sessions;
 
 #[cfg(test)]
@@ -30,10 +33,12 @@ use std::time::Duration;
 
 use rand::Rng;
 
+pub use self::handover::{CarriedPeer, SKIPPED_COUNTERS};
 use self::handshakes::Handshake;
 pub use self::handshakes::{Epoch, InitiationPlan, Refusal};
 pub use self::output::Output;
 use self::output::Outputs;
+use self::presence::Presence;
 use self::sessions::Sessions;
 use super::constants::{KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME, REKEY_TIMEOUT};
 use super::cookie::CookieJar;
@@ -118,6 +123,7 @@ pub struct Peer {
     handshake: Handshake,
     epoch: Epoch,
     timers: Timers,
+    presence: Presence,
     cookies: CookieJar,
     /// The newest timestamp we sent: the next is greater, whatever the wall clock does.
     emitted_timestamp: Option<Timestamp>,
@@ -147,6 +153,7 @@ impl Peer {
             handshake: Handshake::default(),
             epoch: Epoch::default(),
             timers: Timers::default(),
+            presence: Presence::default(),
             cookies: CookieJar::new(&public_key),
             emitted_timestamp: None,
             accepted_timestamp: Timestamp::default(),
@@ -239,6 +246,11 @@ impl Peer {
         }
     }
 
+    /// Tells whether the interface is up.
+    pub fn is_up(&self) -> bool {
+        self.is_up
+    }
+
     /// The interface went up: timers may run; flush; one keepalive if persistent keepalive is on.
     pub fn up(&mut self, now: Instant) {
         if self.is_up {
@@ -256,6 +268,7 @@ impl Peer {
         self.is_up = false;
         self.outputs.cancel_sending();
         self.timers.stop();
+        self.presence.forget();
         self.erase_keys();
     }
 }
@@ -341,9 +354,9 @@ impl Peer {
         if self.sessions.by_index(received.index).is_none() {
             return;
         }
-        self.endpoint = Some(received.from);
+        self.heard(now, received.from);
         if self.sessions.confirm(received.index, &mut self.outputs) {
-            self.handshake_complete(wall);
+            self.handshake_complete(now, wall);
             self.outputs.flush = true;
         }
         self.keep_key_fresh_after_receiving(now);
@@ -365,6 +378,17 @@ impl Peer {
         self.cookies.consume_reply(now, reply)
     }
 
+    /// Something authentic and not replayed came from `from`: the endpoint follows it.
+    fn heard(&mut self, now: Instant, from: Endpoint) {
+        self.presence.heard(now);
+        if let Some(before) = self.endpoint.replace(from)
+            && before.remote != from.remote
+        {
+            // Two moves before the caller drains are one, from where the first began.
+            self.outputs.roamed_from.get_or_insert(before.remote);
+        }
+    }
+
     fn keep_key_fresh_after_receiving(&mut self, now: Instant) {
         // Old enough that a passive keepalive, sent 10 s from now and lost, would leave no time for a handshake.
         let last_minute = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT;
@@ -383,7 +407,10 @@ impl Peer {
 impl Peer {
     /// Returns the earliest deadline, `None` if nothing is armed.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next_deadline()
+        match (self.timers.next_deadline(), self.presence.deadline()) {
+            (Some(timer), Some(presence)) => Some(timer.min(presence)),
+            (timer, presence) => timer.or(presence),
+        }
     }
 
     /// Does what is due at `now`; early and repeated calls do nothing. Each timer runs at most once per call, however
@@ -406,6 +433,7 @@ impl Peer {
         if self.timers.take_expired(Timer::PersistentKeepalive, now) {
             self.start_persistent_keepalive(now);
         }
+        self.outputs.silent |= self.presence.fell_silent(now);
     }
 
     /// Returns the next thing the caller has to do.

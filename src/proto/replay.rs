@@ -6,6 +6,7 @@
 //!
 //! Not here: whether a packet is authentic, which must be known before (see `transport`).
 
+use super::carried::{Carried, Malformed, Reader, Writer};
 use super::constants::REJECT_AFTER_MESSAGES;
 
 /// 8192 bits, of which 8128 are effective, behind the highest accepted counter.
@@ -62,6 +63,22 @@ impl<const WORDS: usize> Window<WORDS> {
 
     fn slot(word: u64) -> usize {
         (word % WORDS as u64) as usize
+    }
+}
+
+/// The next counter, then the ring.
+impl<const WORDS: usize> Carried for Window<WORDS> {
+    fn write(&self, out: &mut Writer) {
+        self.next.write(out);
+        self.ring.iter().for_each(|word| word.write(out));
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut window = Self { next: u64::read(input)?, ..Self::new() };
+        for word in window.ring.iter_mut() {
+            *word = u64::read(input)?;
+        }
+        if window.next <= REJECT_AFTER_MESSAGES { Ok(window) } else { Err(Malformed) }
     }
 }
 
@@ -156,6 +173,26 @@ mod tests {
         for jump in [8191, 8192, 8193, 16384, 1 << 40] {
             assert_sequence(all_accepted([63, 63 + jump, 63 + jump - 64, 63 + jump - 8128]));
         }
+    }
+
+    #[test]
+    fn a_window_that_is_carried_decides_as_the_one_it_was() {
+        let mut window = ReplayWindow::new();
+        [0, 3, 5, 9000, 9001, 8200].into_iter().for_each(|counter| assert!(window.accept(counter)));
+        let mut out = Writer::new(2048);
+        window.write(&mut out);
+        let mut carried: ReplayWindow = Reader::new(out.written().unwrap()).whole().unwrap();
+        for counter in [0, 3, 9000, 9001, 8200, 873, 872, 9002, 8201, 9002, LIMIT - 1, LIMIT] {
+            assert_eq!(carried.accept(counter), window.accept(counter), "{counter}");
+        }
+        assert_eq!((carried.next, carried.ring), (window.next, window.ring));
+    }
+
+    #[test]
+    fn a_window_beyond_the_limit_is_refused() {
+        let mut out = Writer::new(2048);
+        ReplayWindow { next: LIMIT + 1, ..ReplayWindow::new() }.write(&mut out);
+        assert_eq!(Reader::new(out.written().unwrap()).whole::<ReplayWindow>().err(), Some(Malformed));
     }
 
     /// The obvious twin of a small window: a set of all counters, and the distance to the highest.

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
+use super::carried::{Carried, Malformed, Reader, Writer};
 use super::constants::{KEEPALIVE_TIMEOUT, MAX_JITTER, MAX_TIMER_HANDSHAKES, REKEY_TIMEOUT, ZERO_KEYS_AFTER};
 use super::time::Instant;
 
@@ -179,6 +180,52 @@ impl Timers {
             let interval = Duration::from_secs(self.persistent_interval.into());
             self.arm(Timer::PersistentKeepalive, now.plus(interval));
         }
+    }
+}
+
+/// Another process goes on. Deadlines are times of the machine and stay as they are; the interval is configuration, and
+/// comes as such.
+impl Timers {
+    /// Appends what is armed and counted.
+    pub(crate) fn write(&self, out: &mut Writer) {
+        self.deadlines.iter().for_each(|deadline| deadline.write(out));
+        self.attempts.write(out);
+        self.another_keepalive.write(out);
+        self.last_minute_handshake.write(out);
+        self.last_sent_handshake.write(out);
+    }
+
+    /// Reads what [`Timers::write`] wrote; without a persistent interval.
+    pub(crate) fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut timers = Self::default();
+        for deadline in &mut timers.deadlines {
+            *deadline = Option::read(input)?;
+        }
+        timers.attempts = u32::read(input)?;
+        timers.another_keepalive = bool::read(input)?;
+        timers.last_minute_handshake = bool::read(input)?;
+        timers.last_sent_handshake = Option::read(input)?;
+        Ok(timers)
+    }
+
+    /// Goes on with `carried`, except for the interval.
+    pub(crate) fn resume(&mut self, carried: Self) {
+        *self = Self { persistent_interval: self.persistent_interval, ..carried };
+        if self.persistent_interval == 0 {
+            self.cancel(Timer::PersistentKeepalive);
+        }
+    }
+
+    /// The initiation that was pending stayed with the process before: the next one is due now. It spaces nothing, for
+    /// its answer can no longer be understood.
+    pub(crate) fn begin_again(&mut self, now: Instant) {
+        self.last_sent_handshake = None;
+        self.arm(Timer::Retransmit, now);
+    }
+
+    /// An initiation was asked for and not begun: it is asked for again now, if it may be.
+    pub(crate) fn ask_again(&mut self, now: Instant) {
+        self.arm(Timer::Retransmit, now);
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::{Arc, Barrier, mpsc};
 
 use rvpn::dataplane::stats::Drop;
 use rvpn::dataplane::workers::End;
-use rvpn::platform::fake::PATIENCE;
+use rvpn::platform::fake::{PATIENCE, Written};
 
 use crate::config;
-use crate::packets::payloads;
+use crate::packets::{Flow, payloads};
 use crate::world::{Log, World};
 
 /// Error numbers, as `std::io::Error::raw_os_error` knows them.
@@ -87,6 +87,26 @@ fn a_train_too_wide_for_its_path_costs_no_packet_and_says_nothing_of_the_socket(
         world.nodes[0].host.narrow_path(None);
         stream(&world, 30_000);
         assert!(sent.entries().iter().any(|train| train.payloads().count() > 1), "a path that widens carries trains");
+    }
+}
+
+#[test]
+fn senders_are_told_of_a_narrow_path_and_their_packets_carried_all_the_same() {
+    // 1,300 bytes less 60 or 80 for headers and tag, in whole paddings; IPv6 inside is never told less than 1,280.
+    for (world, expected) in [(World::new(1), 1_232), (World::over_ipv6(1), 1_216)] {
+        let told = |flow: Flow, word: std::ops::Range<usize>, kind: [u8; 2]| {
+            let (packet, offload) = flow.tcp_super(1, &[0x5a; 30_000], 1_360);
+            world.nodes[0].tun().inject_offloaded(&packet, offload);
+            let is_report = |written: &Written| written.bytes[word.start - 6..][..2] == kind;
+            let report = world.nodes[0].tun().wait_for(PATIENCE, is_report).expect("a message to the sender");
+            u16::from_be_bytes([report.bytes[word.start], report.bytes[word.start + 1]])
+        };
+        world.nodes[0].host.narrow_path(Some((world.nodes[1].outer.ip(), 1_300, MESSAGE_TOO_LONG)));
+        world.shake();
+        // Long packets have the path asked for; the next ones are told.
+        stream(&world, 30_000);
+        assert_eq!(told(world.flow4(0), 26..28, [3, 4]), expected);
+        assert_eq!(told(world.flow6(0), 46..48, [2, 0]), 1_280);
     }
 }
 

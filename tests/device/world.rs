@@ -145,6 +145,16 @@ impl Node {
         lock(&self.threads).as_ref().expect("they run").beat()
     }
 
+    /// Takes the threads out, which run on.
+    pub(crate) fn take_threads(&self) -> Threads {
+        lock(&self.threads).take().expect("they run")
+    }
+
+    /// Puts threads in that run.
+    pub(crate) fn put_threads(&self, threads: Threads) {
+        *lock(&self.threads) = Some(threads);
+    }
+
     /// Stops and joins the device's threads.
     pub(crate) fn stop(&self) {
         let threads = lock(&self.threads).take();

@@ -25,7 +25,7 @@ mod udp;
 fn every_descriptor_is_close_on_exec() {
     let Some(_namespace) = Namespace::enter() else { return };
     let tun = Arc::new(LinuxTun::open("wg0", TunOptions::default()).unwrap());
-    let platform = platform(Arc::clone(&tun), Trains::Any).unwrap();
+    let (platform, _) = platform(Arc::clone(&tun), Trains::Any).unwrap();
     let _udp = platform.network.bind(0, 0).unwrap();
     let _links = LinkMonitor::new(Arc::clone(&tun)).unwrap();
     let _routes = RouteMonitor::new().unwrap();

@@ -7,6 +7,7 @@
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
 mod metrics;
+mod upgrade;
 mod version;
 
 use std::io;
@@ -20,6 +21,7 @@ use tokio::time;
 
 use super::host::Device;
 use super::metrics::Metrics;
+use super::upgrade::giving::Giver;
 use super::worker::Worker;
 
 /// What answers have at hand.
@@ -29,6 +31,8 @@ pub struct Asks {
     pub worker: Worker,
     /// The device itself, for what needs no turn.
     pub device: Arc<dyn Device>,
+    /// Gives the device to another process; `None` where there is none to give it to.
+    pub giver: Option<Arc<Giver>>,
 }
 
 impl Asks {
@@ -39,6 +43,7 @@ impl Asks {
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
             "metrics" => metrics::answer(&ask, self, &mut stream).await,
+            "upgrade" => upgrade::answer(self, &ask, stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");

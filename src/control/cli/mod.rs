@@ -25,6 +25,7 @@ mod syncconf;
 mod terminal;
 mod top;
 mod up;
+mod upgrade;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -38,7 +39,7 @@ use self::exit::Exit;
 use self::failure::Failure;
 use super::client::Client;
 use super::daemon::{self, Options};
-use super::environment::{Environment, RUN_DIR};
+use super::environment::{Environment, RUN_DIR, UPGRADE};
 use super::error::Error;
 use super::host::Linux;
 use super::interface::InterfaceName;
@@ -110,6 +111,8 @@ enum Command {
     Save(down::Arguments),
     /// Print a file without what only `up` reads.
     Strip(strip::Arguments),
+    /// Let this program, or another file of it, go on where the process of an interface stops; no session is lost.
+    Upgrade(upgrade::Arguments),
     /// Print configuration files for both ends of a new tunnel.
     Pair(pair::Arguments),
     /// Print a script that completes this command line in a shell.
@@ -187,6 +190,9 @@ fn parse_and_run() -> Exit {
 fn run_daemon(interface: &OsString, foreground: bool, metrics: Option<Address>) -> Result<(), Error> {
     process::inherit_no_further();
     let interface = InterfaceName::new(interface)?;
+    if std::env::var_os(UPGRADE).is_some() {
+        return upgrade::take_over(&interface);
+    }
     let mut environment = Environment::read(|name| std::env::var_os(name))?;
     environment.metrics = metrics.or(environment.metrics);
     log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
@@ -216,6 +222,7 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Reload(arguments) => reload::run(arguments, &world(false)?),
         Command::Save(arguments) => save::run(arguments, &world(false)?),
         Command::Strip(arguments) => strip::run(arguments),
+        Command::Upgrade(arguments) => upgrade::run(arguments),
         Command::Pair(arguments) => pair::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Manual(arguments) => manual::run(arguments),

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::control::environment::{HANDOVER, RUN_DIR};
-use crate::control::host::Device;
+use crate::control::host::{Device, Taken};
 use crate::control::server::tests::Fake;
 use crate::platform::linux::tun::TunError;
 
@@ -42,6 +42,16 @@ impl Host for FakeHost {
         }
         *self.ends.lock().expect("no panic") = Some(ends.clone());
         Ok(Arc::clone(&self.device) as _)
+    }
+
+    fn take(
+        &self,
+        _interface: &InterfaceName,
+        _tun: OwnedFd,
+        _sockets: [Option<OwnedFd>; 2],
+        _ends: &Ends,
+    ) -> Result<Box<dyn Taken>, Error> {
+        Err(TunError::Permission.into())
     }
 }
 

@@ -5,15 +5,18 @@
 //!
 //! Not here: what is done on each event (see `dataplane::configure`).
 
+mod taken;
+
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rvpn_uapi::{DeviceStatus, Errno, Set};
 
-use super::{Device, Host};
+use super::{Device, Holding, Host, Taken};
 use crate::control::apply;
 use crate::control::environment::{self, Environment, Offload};
 use crate::control::error::Error;
@@ -22,7 +25,9 @@ use crate::control::metrics::Metrics;
 use crate::control::metrics::listen::Address;
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
+use crate::control::upgrade::offer;
 use crate::dataplane::device::Device as Tunnel;
+use crate::dataplane::handover::Holder;
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
@@ -31,6 +36,7 @@ use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
 use crate::platform::linux::route_monitor::RouteMonitor;
 use crate::platform::linux::stop::Stop;
 use crate::platform::linux::tun::{LinuxTun, TunOptions};
+use crate::platform::linux::udp::LinuxNetwork;
 use crate::platform::linux::udp_offload::Trains;
 use crate::platform::linux::usage::Usage;
 
@@ -77,18 +83,50 @@ impl Host for Linux {
 
     fn start(&self, interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
-        let running = Running::start(interface, tun, self, ends)
-            .map_err(|source| Error::Start { action: "start the device", source })?;
-        tracing::debug!("{interface}: {} threads carry packets", self.workers);
-        tracing::debug!("{interface}: hardening {}", running.confined);
-        Ok(Arc::new(running))
+        let start = |source| Error::Start { action: "start the device", source };
+        let prepared = Prepared::new(interface, tun, self, ends, Tunnel::start).map_err(start)?;
+        prepared.tell(interface, self);
+        Ok(Arc::new(prepared.run(ends).map_err(start)?))
     }
+
+    fn take(
+        &self,
+        interface: &InterfaceName,
+        tun: OwnedFd,
+        sockets: [Option<OwnedFd>; 2],
+        ends: &Ends,
+    ) -> Result<Box<dyn Taken>, Error> {
+        let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
+        let start = |source| Error::Start { action: "prepare the device", source };
+        let prepared = Prepared::new(interface, tun, self, ends, Tunnel::start_held).map_err(start)?;
+        if let [Some(v4), v6] = sockets {
+            prepared.network.give(v4, v6);
+        }
+        prepared.tell(interface, self);
+        Ok(Box::new(taken::TakenOver::new(prepared, ends.clone())))
+    }
+}
+
+/// A device with its threads, and nobody yet who follows its interface.
+struct Prepared {
+    interface: String,
+    tunnel: Arc<Tunnel>,
+    tun: Arc<LinuxTun>,
+    network: Arc<LinuxNetwork>,
+    link: LinkMonitor,
+    threads: Threads,
+    parts: Parts,
+    confined: Confined,
+    usage: Usage,
 }
 
 /// A device and everything that runs for it.
 struct Running {
     interface: String,
     tunnel: Arc<Tunnel>,
+    tun: Arc<LinuxTun>,
+    network: Arc<LinuxNetwork>,
+    holder: Holder,
     parts: Mutex<Parts>,
     confined: Confined,
     usage: Usage,
@@ -103,11 +141,19 @@ struct Parts {
     monitors: Vec<JoinHandle<()>>,
 }
 
-impl Running {
-    fn start(interface: &InterfaceName, tun: Arc<LinuxTun>, options: &Linux, ends: &Ends) -> io::Result<Self> {
+impl Prepared {
+    /// Opens what a device needs beside its TUN, gives up the rest, and starts the threads, by `start`.
+    fn new(
+        interface: &InterfaceName,
+        tun: Arc<LinuxTun>,
+        options: &Linux,
+        ends: &Ends,
+        start: impl FnOnce(&Arc<Tunnel>, Workers, Box<dyn Fn(workers::End) + Send + Sync>) -> io::Result<Threads> + Send,
+    ) -> io::Result<Self> {
         let link = LinkMonitor::new(Arc::clone(&tun))?;
         let routes = RouteMonitor::new()?;
-        let tunnel = Tunnel::new(linux::platform(tun, options.trains())?);
+        let (platform, network) = linux::platform(Arc::clone(&tun), options.trains())?;
+        let tunnel = Tunnel::new(platform);
 
         let needs = Needs {
             socket_directory: &options.socket_directory,
@@ -117,38 +163,50 @@ impl Running {
         let confined = options.hardening.confine_process(&needs);
 
         let mut parts = Parts { stops: vec![link.stopper(), routes.stopper()], ..Parts::default() };
-        let (threads, monitor) = confined.confined(|| start_unprivileged(&tunnel, routes, options.workers, ends))??;
-        parts.threads = Some(threads);
+        let workers = Workers { count: options.workers, share: Share::WhenItPays };
+        let (threads, monitor) = confined.confined(|| {
+            let reporter = ends.clone();
+            let threads = start(&tunnel, workers, Box::new(move |end| report(&reporter, end)))?;
+            Ok::<_, io::Error>((threads, follow_routes(&tunnel, routes, ends)?))
+        })??;
         parts.monitors.push(monitor);
-        let (device, reporter) = (Arc::clone(&tunnel), ends.clone());
-        parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
         let interface = interface.to_string();
-        Ok(Self { interface, tunnel, parts: Mutex::new(parts), confined, usage, ends: ends.clone() })
+        Ok(Self { interface, tunnel, tun, network, link, threads, parts, confined, usage })
+    }
+
+    fn tell(&self, interface: &InterfaceName, options: &Linux) {
+        tracing::debug!("{interface}: {} threads carry packets", options.workers);
+        tracing::debug!("{interface}: hardening {}", self.confined);
+    }
+
+    /// Follows the interface from now on.
+    fn run(mut self, ends: &Ends) -> io::Result<Running> {
+        let (device, reporter, link) = (Arc::clone(&self.tunnel), ends.clone(), self.link);
+        self.parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
+        let holder = self.threads.holder();
+        self.parts.threads = Some(self.threads);
+        let Self { interface, tunnel, tun, network, parts, confined, usage, .. } = self;
+        let (parts, ends) = (Mutex::new(parts), ends.clone());
+        Ok(Running { interface, tunnel, tun, network, holder, parts, confined, usage, ends })
     }
 }
 
-/// Starts the threads that need no privileges: those that carry packets, and the one that watches routes for them.
-fn start_unprivileged(
-    tunnel: &Arc<Tunnel>,
-    routes: RouteMonitor,
-    workers: usize,
-    ends: &Ends,
-) -> io::Result<(Threads, JoinHandle<()>)> {
-    let reporter = ends.clone();
-    let threads = tunnel.start(Workers { count: workers, share: Share::WhenItPays }, move |end| {
-        reporter.report(match end {
-            workers::End::TunGone => End::TunGone,
-            workers::End::ThreadFailed(name) => End::ThreadFailed(name),
-        });
-    })?;
+fn report(ends: &Ends, end: workers::End) {
+    ends.report(match end {
+        workers::End::TunGone => End::TunGone,
+        workers::End::ThreadFailed(name) => End::ThreadFailed(name),
+    });
+}
+
+/// Starts the thread that watches routes for the device.
+fn follow_routes(tunnel: &Arc<Tunnel>, routes: RouteMonitor, ends: &Ends) -> io::Result<JoinHandle<()>> {
     let (device, reporter) = (Arc::clone(tunnel), ends.clone());
-    let monitor = ends.spawn("rvpn-routes", move || {
+    ends.spawn("rvpn-routes", move || {
         if let Err(error) = routes.run(|| device.routes_changed()) {
             tracing::error!("Watching routes failed: {error}");
             reporter.report(End::ThreadFailed("rvpn-routes".to_owned()));
         }
-    })?;
-    Ok((threads, monitor))
+    })
 }
 
 /// Lets the device follow its interface until that is gone or the monitor is stopped.
@@ -215,6 +273,24 @@ impl Device for Running {
     fn beat(&self) -> Vec<String> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         parts.threads.as_ref().map(Threads::beat).unwrap_or_default()
+    }
+
+    fn files(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
+        let mut files = vec![(offer::TUN, self.tun.as_fd().try_clone_to_owned()?)];
+        let status = self.tunnel.snapshot();
+        if let Some((v4, v6)) = self.network.sockets(status.listen_port)?.filter(|_| status.offloads.is_some()) {
+            files.push((offer::UDP_V4, v4));
+            files.extend(v6.map(|v6| (offer::UDP_V6, v6)));
+        }
+        Ok(files)
+    }
+
+    fn changes(&self) -> u64 {
+        self.tunnel.changes()
+    }
+
+    fn hold(&self, patience: Duration) -> Option<Box<dyn Holding + '_>> {
+        self.holder.hold(patience).map(|held| Box::new(held) as _)
     }
 
     fn stop(&self) {

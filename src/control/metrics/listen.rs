@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -91,6 +92,32 @@ impl Listener {
             }
         };
         Ok(listener)
+    }
+
+    /// Takes a socket that another process listened on; `None` if it did not at `address`.
+    pub fn given(socket: OwnedFd, address: &Address) -> Option<Self> {
+        match address {
+            Address::Tcp(address) => {
+                let listener = TcpListener::from(socket);
+                (listener.local_addr().ok()? == *address).then_some(Self::Tcp(listener))
+            }
+            Address::Unix(path) => {
+                let listener = UnixListener::from(socket);
+                let is_there = listener.local_addr().ok()?.as_pathname() == Some(path);
+                is_there.then(|| Self::Unix(listener, path.clone()))
+            }
+        }
+    }
+
+    /// Duplicates the socket.
+    ///
+    /// # Errors
+    /// The OS's, if there are too many open files.
+    pub fn try_clone(&self) -> io::Result<OwnedFd> {
+        Ok(match self {
+            Self::Tcp(listener) => listener.try_clone()?.into(),
+            Self::Unix(listener, _) => listener.try_clone()?.into(),
+        })
     }
 
     /// Returns the file it has, if it has one.

@@ -43,7 +43,7 @@ impl Harness {
         let device = Arc::new(Fake::default());
         let (stop, stopped) = oneshot::channel();
         let worker = Worker::start(Arc::clone(&device) as _, &Ends::new().0).expect("a thread");
-        let asks = Asks { worker, device: Arc::clone(&device) as _ };
+        let asks = Asks { worker, device: Arc::clone(&device) as _, giver: None };
         let thread = thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
@@ -273,7 +273,7 @@ async fn a_client_may_pause_for_a_minute_within_a_request_and_for_ten_without() 
         let (mut client, server) = UnixStream::pair().expect("a pair");
         client.write_all(sent).await.expect("sent");
         let start = time::Instant::now();
-        converse(server, Asks { worker, device }).await;
+        converse(server, Asks { worker, device, giver: None }).await;
         assert_eq!(start.elapsed().as_secs(), patience.as_secs());
         assert_eq!(client.read(&mut [0; 9]).await.expect("closed"), 0);
     }

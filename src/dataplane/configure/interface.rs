@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::{ApplyError, Change};
 use crate::dataplane::device::Device;
+use crate::dataplane::events::EventKind;
 use crate::dataplane::io::Udp;
 use crate::dataplane::sync::{lock, write, yield_now};
 use crate::dataplane::workers::Context;
+use crate::proto::carried::{Carried, Malformed, Reader, Writer};
 
 /// Interface state and settings of a device.
 #[derive(Debug, Default)]
@@ -21,6 +23,10 @@ pub(in crate::dataplane) struct Settings {
     /// The OS chose the port.
     port_is_automatic: bool,
     mark: u32,
+    /// Another process has the device: nothing may be bound or sent for it from here.
+    is_retired: bool,
+    /// Changes applied so far.
+    changes: u64,
 }
 
 impl Settings {
@@ -32,6 +38,19 @@ impl Settings {
     /// Returns the port in use, or to be used; 0 if none was chosen yet.
     pub(super) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns how many changes were applied.
+    pub(in crate::dataplane) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(super) fn count_change(&mut self) {
+        self.changes += 1;
+    }
+
+    pub(super) fn check_not_retired(&self) -> Result<(), ApplyError> {
+        if self.is_retired { Err(ApplyError::Retired) } else { Ok(()) }
     }
 
     /// Returns the firewall mark.
@@ -49,7 +68,7 @@ impl Device {
     pub fn up(&self) -> Result<(), ApplyError> {
         let mut settings = lock(&self.config);
         settings.link_is_up = true;
-        if settings.up {
+        if settings.up || settings.is_retired {
             return Ok(());
         }
         let udp = self.bind(settings.port, settings.mark)?;
@@ -62,7 +81,31 @@ impl Device {
     /// The interface went down: closes the sockets, stops timers, forgets sessions. The configuration stays. After it
     /// returns nothing is sent or delivered. Nothing happens if it is down.
     pub fn down(&self) {
+        self.go_down(&mut lock(&self.config));
+    }
+
+    /// Another process goes on with the device: this one lets go of sockets and sessions, for good.
+    pub(in crate::dataplane) fn retire(&self, settings: &mut Settings) {
+        settings.is_retired = true;
+        self.go_down(settings);
+    }
+
+    /// Goes on with the sockets of another process, which the platform gives out under their port, and lets no peer go
+    /// yet: each has to be told what it knew.
+    pub(in crate::dataplane) fn resume_sockets(&self, carried: CarriedSettings) -> Result<(), ApplyError> {
         let mut settings = lock(&self.config);
+        settings.link_is_up = carried.link_is_up;
+        settings.port = carried.port;
+        settings.port_is_automatic = carried.port_is_automatic;
+        if carried.up {
+            let udp = self.bind(settings.port, settings.mark)?;
+            settings.up = true;
+            self.use_sockets(Some(udp));
+        }
+        Ok(())
+    }
+
+    fn go_down(&self, settings: &mut Settings) {
         settings.link_is_up = false;
         if !settings.up {
             return;
@@ -118,6 +161,9 @@ impl Device {
 
     pub(super) fn apply_sockets(&self, context: &mut Context, settings: &mut Settings, sockets: NewSockets) {
         let changed = sockets.port != settings.port || sockets.mark != settings.mark;
+        if settings.port != 0 && sockets.port != settings.port {
+            self.announce(None, EventKind::ListenPortChanged { from: settings.port, to: sockets.port });
+        }
         settings.port = sockets.port;
         settings.port_is_automatic = sockets.port_is_automatic;
         settings.mark = sockets.mark;
@@ -154,6 +200,39 @@ impl Device {
         while before.as_ref().is_some_and(|before| before.strong_count() > 0) {
             yield_now();
         }
+    }
+}
+
+/// What another process knew of the interface. The mark comes with the configuration.
+pub(in crate::dataplane) struct CarriedSettings {
+    link_is_up: bool,
+    pub(in crate::dataplane) up: bool,
+    port: u16,
+    port_is_automatic: bool,
+}
+
+impl CarriedSettings {
+    pub(in crate::dataplane) fn of(settings: &Settings) -> Self {
+        let &Settings { link_is_up, up, port, port_is_automatic, .. } = settings;
+        Self { link_is_up, up, port, port_is_automatic }
+    }
+}
+
+impl Carried for CarriedSettings {
+    fn write(&self, out: &mut Writer) {
+        self.link_is_up.write(out);
+        self.up.write(out);
+        self.port.write(out);
+        self.port_is_automatic.write(out);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (link_is_up, up) = (bool::read(input)?, bool::read(input)?);
+        let (port, port_is_automatic) = (u16::read(input)?, bool::read(input)?);
+        if up && (port == 0 || !link_is_up) {
+            return Err(Malformed);
+        }
+        Ok(Self { link_is_up, up, port, port_is_automatic })
     }
 }
 

@@ -9,6 +9,7 @@ use std::thread;
 
 use super::{AllowedIpChange, ApplyError, Change, PeerChange};
 use crate::dataplane::device::Device;
+use crate::dataplane::events::EventKind;
 use crate::dataplane::handshakes::LocalIdentity;
 use crate::dataplane::peer::Peer;
 use crate::dataplane::sync::{read, write};
@@ -48,6 +49,7 @@ impl Device {
         let secrets = static_secrets(local.as_ref().map(|local| &local.identity), &public_keys);
         let _exclusive = self.pause_handshakes();
         let first_identity = before.is_none() && local.is_some();
+        let is_removed = local.is_none();
         *write(&self.identity) = local;
         for (peer, secret) in peers.iter().zip(secrets) {
             self.with_peer(context, peer, |state, _| {
@@ -57,6 +59,9 @@ impl Device {
         }
         if first_identity && up {
             peers.iter().for_each(|peer| self.flush(context, peer));
+        }
+        if is_removed {
+            self.announce(None, EventKind::PrivateKeyRemoved);
         }
     }
 
@@ -105,6 +110,9 @@ impl Device {
                 state.core.set_persistent_keepalive(now, secs);
             }
         }
+        if is_new {
+            self.announce(Some(&peer), EventKind::PeerAdded);
+        }
         self.apply_allowed_ips(&peer, change.replace_allowed_ips, &change.allowed_ips);
         if is_new {
             // Only now can a handshake find it: it is complete.
@@ -138,14 +146,9 @@ impl Device {
             .collect();
         if before != added {
             for prefixes in added.chunks(PREFIXES_PER_STEP) {
-                for (prefix, owner) in write(&self.routes).insert(peer.id, prefixes) {
-                    tracing::info!(
-                        "Allowed IP {}/{} moves from peer {} to peer {}",
-                        prefix.address(),
-                        prefix.len(),
-                        owner.label(),
-                        peer.label()
-                    );
+                let stolen = write(&self.routes).insert(peer.id, prefixes);
+                for (prefix, owner) in stolen {
+                    self.announce(Some(&owner), EventKind::AllowedIpStolen { prefix, by: peer.public_key });
                 }
             }
         }
@@ -162,6 +165,7 @@ impl Device {
             write(&self.routes).remove_peer(peer.id);
         }
         self.silence(context, peers);
+        peers.iter().for_each(|peer| self.announce(Some(peer), EventKind::PeerRemoved));
     }
 
     /// Takes the peers' sessions and timers away and waits until what was begun with them is through: a batch that is

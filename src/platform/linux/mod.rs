@@ -50,20 +50,25 @@ pub mod wireguard_driver;
 pub use alarm::LinuxAlarm;
 pub use clock::LinuxClock;
 
-/// Puts the world of one device together: `tun`, and sockets that send `trains`, in the network namespace of the calling thread.
+/// Puts the world of one device together: `tun`, and sockets that send `trains`, in the network namespace of the calling
+/// thread. Returns the sockets' maker also by itself, for what only this platform has: sockets of other processes.
 ///
 /// # Errors
 /// The OS's, if there are too many open files or there is no netlink.
-pub fn platform(tun: Arc<tun::LinuxTun>, trains: udp_offload::Trains) -> io::Result<Platform> {
+pub fn platform(
+    tun: Arc<tun::LinuxTun>,
+    trains: udp_offload::Trains,
+) -> io::Result<(Platform, Arc<udp::LinuxNetwork>)> {
     let poller = Arc::new(poller::LinuxPoller::new(tun.as_fd())?);
-    let network = udp::LinuxNetwork::new(Arc::clone(&poller), trains)?;
-    Ok(Platform {
+    let network = Arc::new(udp::LinuxNetwork::new(Arc::clone(&poller), trains)?);
+    let platform = Platform {
         tun,
-        network: Arc::new(network),
+        network: network.clone(),
         poller,
         alarm: Arc::new(LinuxAlarm::new()?),
         clock: Arc::new(LinuxClock),
         // getrandom(2) blocks until the kernel is seeded and then never fails; without random bytes there is no tunnel.
         rng: Arc::new(|| StdRng::from_rng(&mut UnwrapErr(SysRng))),
-    })
+    };
+    Ok((platform, network))
 }

@@ -5,9 +5,10 @@
 //! Source: fcntl(2).
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::FdFlags;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::sys;
 
@@ -34,6 +35,22 @@ pub fn inheritable(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let copy = rustix::io::fcntl_dupfd_cloexec(fd, 3)?;
     rustix::io::fcntl_setfd(&copy, FdFlags::empty())?;
     Ok(copy)
+}
+
+/// Enters the network namespace of the first of `sockets`, which another process has opened; nothing happens if there is
+/// none, or if this thread is there.
+///
+/// # Errors
+/// EPERM without CAP_NET_ADMIN there, or to enter, without CAP_SYS_ADMIN.
+pub fn join_network_namespace_of<'a>(mut sockets: impl Iterator<Item = &'a OwnedFd>) -> io::Result<()> {
+    let Some(socket) = sockets.next() else { return Ok(()) };
+    let namespace = sys::socket_network_namespace(socket.as_fd())?;
+    let theirs = rustix::fs::fstat(&namespace)?;
+    let ours = rustix::fs::stat("/proc/thread-self/ns/net")?;
+    if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) {
+        return Ok(());
+    }
+    Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
 /// Tells whether children started from now on do not inherit `fd`.

@@ -122,6 +122,20 @@ pub(super) fn tun_network_namespace(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(namespace) })
 }
 
+/// SIOCGSKNS: returns the network namespace of a socket, close-on-exec.
+///
+/// # Errors
+/// EPERM without CAP_NET_ADMIN over that namespace.
+pub(super) fn socket_network_namespace(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: SIOCGSKNS takes no argument.
+    let namespace = check(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) })?;
+    // SAFETY: on success the result is a new file descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(namespace) })
+}
+
+/// Of `linux/sockios.h`, which the library does not have.
+const SIOCGSKNS: libc::Ioctl = 0x894c;
+
 /// Sets an integer socket option.
 pub(super) fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: the pointer and the length describe `value`, which lives through the call and is only read.

@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
@@ -37,7 +37,14 @@ pub struct LinuxNetwork {
     poller: Arc<LinuxPoller>,
     trains: Trains,
     routes: Arc<Mutex<Netlink>>,
+    /// Sockets of another process, to be given out at the first bind.
+    given: Mutex<Option<Given>>,
+    /// Those that were bound and may still be in use.
+    bound: Mutex<Vec<Weak<LinuxUdp>>>,
 }
+
+/// Sockets that another process has bound: IPv4, and IPv6 where there is any.
+type Given = (OwnedFd, Option<OwnedFd>);
 
 impl LinuxNetwork {
     /// Makes sockets that wake `poller` and hand such `trains` to the kernel; with any, it also merges what arrives.
@@ -45,19 +52,54 @@ impl LinuxNetwork {
     /// # Errors
     /// The OS's, if there is no netlink.
     pub fn new(poller: Arc<LinuxPoller>, trains: Trains) -> io::Result<Self> {
-        Ok(Self { poller, trains, routes: Arc::new(Mutex::new(Netlink::open(0)?)) })
+        let (given, bound) = (Mutex::new(None), Mutex::new(Vec::new()));
+        Ok(Self { poller, trains, routes: Arc::new(Mutex::new(Netlink::open(0)?)), given, bound })
     }
+
+    /// Takes over sockets that another process has bound and configured: the next bind to their port returns them.
+    pub fn give(&self, v4: OwnedFd, v6: Option<OwnedFd>) {
+        *lock(&self.given) = Some((v4, v6));
+    }
+
+    /// Returns duplicates of the sockets bound to `port`, for another process.
+    ///
+    /// # Errors
+    /// The OS's, if there are too many open files.
+    pub fn sockets(&self, port: u16) -> io::Result<Option<(OwnedFd, Option<OwnedFd>)>> {
+        let bound = lock(&self.bound).iter().filter_map(Weak::upgrade).find(|udp| udp.port == port);
+        let duplicates =
+            |udp: Arc<LinuxUdp>| Ok((udp.v4.try_clone()?, udp.v6.as_ref().map(OwnedFd::try_clone).transpose()?));
+        bound.map(duplicates).transpose()
+    }
+
+    /// Binds sockets, or takes those of another process that are bound to `port` already.
+    fn bind_or_take(&self, port: u16, mark: u32) -> io::Result<LinuxUdp> {
+        if let Some((v4, v6)) = lock(&self.given).take()
+            && SocketAddr::try_from(rustix::net::getsockname(&v4)?)?.port() == port
+        {
+            return LinuxUdp::take(v4, v6, mark, self.trains, &self.routes);
+        }
+        LinuxUdp::bind(port, mark, self.trains, &self.routes)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Network for LinuxNetwork {
     /// Must be called from a thread in the namespace the sockets shall be in.
     fn bind(&self, port: u16, mark: u32) -> io::Result<Arc<dyn Udp>> {
-        let udp = LinuxUdp::bind(port, mark, self.trains, &self.routes)?;
+        let udp = self.bind_or_take(port, mark)?;
         self.poller.add_socket(udp.v4.as_fd(), false)?;
         if let Some(v6) = &udp.v6 {
             self.poller.add_socket(v6.as_fd(), true)?;
         }
-        Ok(Arc::new(udp))
+        let udp = Arc::new(udp);
+        let mut bound = lock(&self.bound);
+        bound.retain(|udp| udp.strong_count() > 0);
+        bound.push(Arc::downgrade(&udp));
+        Ok(udp)
     }
 
     fn route_interface(&self, remote: SocketAddr, mark: u32) -> Option<u32> {
@@ -107,10 +149,25 @@ impl LinuxUdp {
             Err(error) if is_without_ipv6(&error) => None,
             Err(error) => return Err(error),
         };
+        Self::take(v4, v6, mark, trains, routes)
+    }
+
+    /// Takes sockets that are bound and marked, and settles what they merge and cut.
+    fn take(
+        v4: OwnedFd,
+        v6: Option<OwnedFd>,
+        mark: u32,
+        trains: Trains,
+        routes: &Arc<Mutex<Netlink>>,
+    ) -> io::Result<Self> {
+        let local = SocketAddr::try_from(rustix::net::getsockname(&v4)?)?;
         let mut segments = trains != Trains::None;
         let mut merges = segments;
-        if segments {
-            for socket in [Some(&v4), v6.as_ref()].into_iter().flatten() {
+        for socket in [Some(&v4), v6.as_ref()].into_iter().flatten() {
+            if trains == Trains::None {
+                // The process that had it before may have asked for it. What cannot merge does not.
+                let _ = sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 0);
+            } else {
                 // Without it trains arrive as single datagrams.
                 merges &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
                 segments &= sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();

@@ -37,6 +37,32 @@ fn a_v6_packet_is_answered_from_where_it_went() {
 }
 
 #[test]
+fn a_v4_packet_that_is_too_big_is_answered_with_the_length_if_it_must_not_be_fragmented() {
+    let mut packet = v4("10.0.0.1", "10.9.9.9", 6, &[7; 1400]);
+    assert_eq!(told(Report::TooBig(1232), &packet), None, "it may be fragmented");
+    packet[6] = DONT_FRAGMENT;
+    let answer = told(Report::TooBig(1232), &packet).unwrap();
+    assert_eq!(answer[20..22], [3, 4]);
+    assert_eq!(answer[24..28], [0, 0, 0x04, 0xd0]);
+    assert_eq!(answer[28..], packet[..548]);
+    assert_eq!(checksum(0, &answer[20..]), 0);
+    assert_eq!(told(Report::TooBig(1420), &packet), None, "as long as it may be");
+}
+
+#[test]
+fn a_v6_packet_that_is_too_big_is_told_no_less_than_every_path_carries() {
+    let packet = v6("fd00::1", "fd00::9", 6, &[7; 1400]);
+    for (len, expected) in [(1376, [0, 0, 0x05, 0x60]), (1000, [0, 0, 0x05, 0])] {
+        let answer = told(Report::TooBig(len), &packet).unwrap();
+        assert_eq!(answer[40..42], [2, 0]);
+        assert_eq!(answer[44..48], expected);
+        let pseudo = sum((answer.len() - 40 + 58) as u32, &answer[8..40]);
+        assert_eq!(checksum(pseudo, &answer[40..]), 0);
+    }
+    assert_eq!(told(Report::TooBig(1000), &v6("fd00::1", "fd00::9", 6, &[7; 1240])), None);
+}
+
+#[test]
 fn long_packets_are_quoted_up_to_the_limit() {
     let packet = v4("10.0.0.1", "10.9.9.9", 6, &[7; 1400]);
     let v4_answer = answer(&packet).unwrap();
@@ -133,15 +159,19 @@ proptest! {
         if let Some(answer) = answer(&packet) {
             prop_assert_eq!(ip::parse(&answer).unwrap().total_len, answer.len());
             // No answer to the answer.
-            prop_assert_eq!(super::unreachable(&answer, &mut [0; MAX_LEN]), None);
+            prop_assert_eq!(write(Report::Unreachable, &answer, &mut [0; MAX_LEN]), None);
         }
     }
 }
 
 fn answer(packet: &[u8]) -> Option<Vec<u8>> {
+    told(Report::Unreachable, packet)
+}
+
+fn told(report: Report, packet: &[u8]) -> Option<Vec<u8>> {
     // What was in the buffer before must not show.
     let mut out = [0xaa; MAX_LEN];
-    unreachable(packet, &mut out).map(|len| out[..len].to_vec())
+    write(report, packet, &mut out).map(|len| out[..len].to_vec())
 }
 
 fn v4(src: &str, dst: &str, protocol: u8, payload: &[u8]) -> Vec<u8> {

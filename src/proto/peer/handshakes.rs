@@ -195,10 +195,10 @@ impl Peer {
         }
         self.handshake = Handshake::Nothing;
         self.epoch.advance();
-        self.endpoint = Some(from);
+        self.heard(now, from);
         self.sessions.install_as_initiator(Arc::new(Keypair::new(&keys, now)), &mut self.outputs);
         self.timers.session_derived(now);
-        self.handshake_complete(wall);
+        self.handshake_complete(now, wall);
         self.outputs.keepalive = true;
         self.add_received(RESPONSE_LEN as u64, 1);
         self.timers.authenticated_packet_received(now);
@@ -232,7 +232,7 @@ impl Peer {
         self.clear_handshake();
         self.accepted_timestamp = timestamp;
         self.accepted_initiation_at = Some(now);
-        self.endpoint = Some(from);
+        self.heard(now, from);
         self.add_received(INITIATION_LEN as u64, 1);
         self.timers.authenticated_packet_received(now);
         Ok(self.epoch)
@@ -279,8 +279,9 @@ impl Peer {
     }
 
     /// The session in `current` is confirmed by both sides.
-    pub(super) fn handshake_complete(&mut self, wall: WallTime) {
+    pub(super) fn handshake_complete(&mut self, now: Instant, wall: WallTime) {
         self.timers.handshake_complete();
+        self.outputs.connected |= self.presence.confirmed(now);
         self.last_handshake = Some(wall);
         self.outputs.complete = true;
     }

@@ -4,6 +4,7 @@
 //! queue, because their order matters; it grows only when a session or handshake begins or ends.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::proto::index::Index;
@@ -25,8 +26,16 @@ pub enum Output {
     Publish(Arc<Keypair>),
     /// The index is free.
     Release(Index),
-    /// A handshake completed: for the log and for events.
+    /// Something authentic came from another address than the endpoint, which was this one, and follows it: for
+    /// events.
+    Roamed(SocketAddr),
+    /// A handshake completed, a rekey or not: for the log.
     HandshakeComplete,
+    /// The handshake that completed is the first one, or the first since the interface came up or since
+    /// [`Output::Silent`]: for events.
+    Connected,
+    /// Nothing authentic came for 180 s from a peer that was connected: for events.
+    Silent,
     /// Handshake attempts were given up: for the log and for events.
     HandshakeGaveUp,
 }
@@ -36,7 +45,10 @@ pub enum Output {
 pub(super) struct Outputs {
     index_changes: VecDeque<IndexChange>,
     pub(super) purge: bool,
+    pub(super) roamed_from: Option<SocketAddr>,
     pub(super) complete: bool,
+    pub(super) connected: bool,
+    pub(super) silent: bool,
     pub(super) gave_up: bool,
     pub(super) flush: bool,
     pub(super) keepalive: bool,
@@ -86,8 +98,17 @@ impl Outputs {
         if std::mem::take(&mut self.purge) {
             return Some(Output::PurgeStaged);
         }
+        if let Some(before) = self.roamed_from.take() {
+            return Some(Output::Roamed(before));
+        }
         if std::mem::take(&mut self.complete) {
             return Some(Output::HandshakeComplete);
+        }
+        if std::mem::take(&mut self.connected) {
+            return Some(Output::Connected);
+        }
+        if std::mem::take(&mut self.silent) {
+            return Some(Output::Silent);
         }
         if std::mem::take(&mut self.gave_up) {
             return Some(Output::HandshakeGaveUp);

@@ -19,6 +19,7 @@
 use std::sync::Arc;
 
 use super::output::Outputs;
+use crate::proto::carried::{Carried, Malformed, Reader, Writer};
 use crate::proto::constants::{REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME};
 use crate::proto::index::Index;
 use crate::proto::keypair::Keypair;
@@ -57,6 +58,29 @@ impl Session {
     /// Accepts the counter of an authentic packet at most once. Counters from the limit on are refused.
     pub(super) fn accept(&mut self, counter: u64) -> bool {
         counter < REJECT_AFTER_MESSAGES && self.window.accept(counter)
+    }
+
+    /// Passes over `count` counters: they are never used.
+    pub(super) fn skip_counters(&mut self, count: u64) {
+        self.next_counter = self.next_counter.saturating_add(count).min(REJECT_AFTER_MESSAGES);
+    }
+
+    fn write(&self, out: &mut Writer) {
+        self.keypair.write(out);
+        self.next_counter.write(out);
+        self.may_send.write(out);
+        self.window.write(out);
+    }
+
+    fn read(now: Instant, input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let keypair = Arc::new(Keypair::read(now, input)?);
+        let session = Self {
+            keypair,
+            next_counter: u64::read(input)?,
+            may_send: bool::read(input)?,
+            window: ReplayWindow::read(input)?,
+        };
+        if session.next_counter <= REJECT_AFTER_MESSAGES { Ok(session) } else { Err(Malformed) }
     }
 
     /// Tells whether the session is too old for anything.
@@ -112,6 +136,27 @@ impl Sessions {
         for session in [&mut self.current, &mut self.next].into_iter().flatten() {
             session.may_send = false;
         }
+    }
+
+    /// Appends the sessions, for another process.
+    pub(super) fn write(&self, out: &mut Writer) {
+        for session in [&self.previous, &self.current, &self.next] {
+            session.is_some().write(out);
+            if let Some(session) = session {
+                session.write(out);
+            }
+        }
+    }
+
+    /// Reads what [`Sessions::write`] wrote in another process.
+    pub(super) fn read(now: Instant, input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut session = || if bool::read(input)? { Session::read(now, input).map(Some) } else { Ok(None) };
+        Ok(Self { previous: session()?, current: session()?, next: session()? })
+    }
+
+    /// Returns those there are.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Session> {
+        [&mut self.previous, &mut self.current, &mut self.next].into_iter().flatten()
     }
 
     /// Destroys all sessions.

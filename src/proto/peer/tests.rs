@@ -4,10 +4,12 @@
 //! the peer's business.
 
 mod clock;
+mod handover;
 mod handshake;
 mod invariants;
 mod lifecycle;
 mod pair;
+mod presence;
 mod rotation;
 mod sending;
 mod solo;

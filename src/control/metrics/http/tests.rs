@@ -12,7 +12,7 @@ use crate::control::worker::Worker;
 fn asks() -> Asks {
     let device = Arc::new(Fake::default());
     let worker = Worker::start(Arc::clone(&device) as _, &Ends::new().0).expect("a thread");
-    Asks { worker, device }
+    Asks { worker, device, giver: None }
 }
 
 fn connect() -> (DuplexStream, tokio::task::JoinHandle<io::Result<()>>) {

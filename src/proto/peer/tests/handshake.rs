@@ -268,7 +268,7 @@ fn a_completed_handshake_overtakes_an_initiation_that_is_being_computed() {
     solo.install_as_initiator(at(secs(1)));
     let refusal = solo.peer.commit_initiation(at(secs(1)), &mut solo.rng, plan.epoch, pending, &mut message);
     assert_eq!(refusal, Err(Refusal::Overtaken));
-    assert_eq!(solo.peer.poll_timeout(), Some(at(secs(541))));
+    assert_eq!(solo.peer.timers.next_deadline(), Some(at(secs(541))));
 }
 
 #[test]

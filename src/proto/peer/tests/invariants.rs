@@ -14,7 +14,7 @@ fn walk(seed: u64, steps: usize) -> Pair {
     for _ in 0..steps {
         let side = if rng.random() { A } else { B };
         let now = pair.now;
-        match rng.random_range(0..24) {
+        match rng.random_range(0..25) {
             0 => pair.cut[side as usize] ^= true,
             1 => pair.delay = millis(rng.random_range(0..3_000)),
             2 => {
@@ -35,6 +35,7 @@ fn walk(seed: u64, steps: usize) -> Pair {
             5 => pair.run_until(pair.elapsed() + secs(rng.random_range(0..700))),
             6..10 => pair.duplicate_on_the_wire(rng.random_range(0..10)),
             10..17 => pair.send(side),
+            17 => pair.hand_over(side),
             _ => pair.run_until(pair.elapsed() + millis(rng.random_range(0..10_000))),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::*;
+use crate::proto::carried::{Reader, Writer};
 use crate::proto::handshake::{HandshakeError, StaticSecrets, consume_initiation, create_initiation};
 use crate::proto::index::IndexTable;
 use crate::proto::messages::INITIATION_LEN;
@@ -67,6 +68,7 @@ pub(super) struct Node {
     pub(super) purged: usize,
     pub(super) delivered: usize,
     pub(super) completed: usize,
+    pub(super) connected: usize,
     pub(super) gave_up: Vec<Duration>,
 }
 
@@ -96,6 +98,7 @@ impl Node {
             purged: 0,
             delivered: 0,
             completed: 0,
+            connected: 0,
             gave_up: Vec::new(),
         }
     }
@@ -211,6 +214,29 @@ impl Pair {
         self.now = self.now.max(end);
     }
 
+    /// Lets another process go on for `side`: with its configuration, and with what the peer wrote.
+    pub(super) fn hand_over(&mut self, side: Side) {
+        let now = self.now;
+        let node = self.node(side);
+        let mut out = Writer::new(Peer::MAX_CARRIED_LEN);
+        node.peer.write(false, &mut out);
+        let mut input = Reader::new(out.written().unwrap());
+        let mut carried = CarriedPeer::read(now, &mut input).unwrap();
+        input.end().unwrap();
+
+        let mut peer = Peer::new(*node.peer.public_key(), node.peer.static_static().cloned());
+        peer.set_preshared_key(node.peer.preshared_key().clone());
+        peer.set_persistent_keepalive(now, node.peer.status().persistent_keepalive);
+        node.indices = IndexTable::new();
+        for index in carried.indices() {
+            assert!(node.indices.insert_at(index, Entry::Handshake));
+        }
+        peer.resume(carried, node.peer.is_up);
+        node.peer = peer;
+        self.drain(side);
+        self.flush(side);
+    }
+
     /// Puts a second copy of a datagram on the wire, if there are that many.
     pub(super) fn duplicate_on_the_wire(&mut self, place: usize) {
         if let Some((due, to, datagram)) = self.wire.get(place).cloned() {
@@ -251,6 +277,8 @@ impl Pair {
                 }
                 Output::Release(index) => assert!(node.indices.remove(index).is_some()),
                 Output::HandshakeComplete => node.completed += 1,
+                Output::Connected => node.connected += 1,
+                Output::Silent | Output::Roamed(_) => {}
                 Output::HandshakeGaveUp => node.gave_up.push(elapsed),
             }
             assert!(self.node(side).indices.len() <= 4);

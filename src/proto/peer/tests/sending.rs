@@ -138,7 +138,7 @@ fn an_initiation_overtaken_by_a_response_of_ours_is_made_when_it_is_allowed() {
 fn an_initiation_refused_while_there_is_a_key_is_not_made_later() {
     let mut solo = Solo::with_session(Role::Responder, start());
     assert!(!solo.initiate(at(secs(2))));
-    assert_eq!(solo.peer.poll_timeout(), Some(at(secs(540))));
+    assert_eq!(solo.peer.timers.next_deadline(), Some(at(secs(540))));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use super::*;
 
+/// When the next of the protocol's own timers is due.
 fn due(solo: &Solo) -> Option<Duration> {
-    solo.peer.poll_timeout().map(|due| due.since(start()))
+    solo.peer.timers.next_deadline().map(|due| due.since(start()))
 }
 
 /// A peer without a session, so that only the timer under test is armed.
@@ -207,7 +208,7 @@ fn give_up(solo: &mut Solo, now: Instant) -> Instant {
     let mut sent = 1;
     assert!(solo.initiate(now));
     loop {
-        let due = solo.peer.poll_timeout().unwrap();
+        let due = solo.peer.timers.next_deadline().unwrap();
         let outputs = solo.timeout(due);
         if outputs.contains(&"HandshakeGaveUp".to_owned()) {
             assert_eq!(outputs, ["PurgeStaged", "HandshakeGaveUp"]);
