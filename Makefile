@@ -86,10 +86,10 @@ pictures: build ## draw `rvpn top` as docs/top-80x24.svg and docs/top-160x50.svg
 
 # What `install` makes, below $(DESTDIR)$(PREFIX), and `uninstall` removes. The shells look in these places on their own.
 SHARE := $(DESTDIR)$(PREFIX)/share
-UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system/rvpn@.service
+UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 INSTALLED := $(DESTDIR)$(PREFIX)/bin/rvpn $(SHARE)/man/man8/rvpn.8 $(SHARE)/man/man5/rvpn.conf.5 \
 	$(SHARE)/bash-completion/completions/rvpn $(SHARE)/zsh/site-functions/_rvpn \
-	$(SHARE)/fish/vendor_completions.d/rvpn.fish $(UNIT)
+	$(SHARE)/fish/vendor_completions.d/rvpn.fish $(UNITS)/rvpn@.service $(UNITS)/rvpn@.socket
 PAGES := target/pages
 
 install: pages ## program, manual, completions and systemd unit to PREFIX (/usr/local), below DESTDIR
@@ -99,8 +99,8 @@ install: pages ## program, manual, completions and systemd unit to PREFIX (/usr/
 	install -D -m 644 $(PAGES)/rvpn.bash $(SHARE)/bash-completion/completions/rvpn
 	install -D -m 644 -t $(SHARE)/zsh/site-functions $(PAGES)/_rvpn
 	install -D -m 644 -t $(SHARE)/fish/vendor_completions.d $(PAGES)/rvpn.fish
-	install -D -m 644 packaging/systemd/rvpn@.service $(UNIT)
-	sed -i 's|/usr/bin/rvpn|$(PREFIX)/bin/rvpn|' $(UNIT)
+	install -D -m 644 -t $(UNITS) packaging/systemd/rvpn@.service packaging/systemd/rvpn@.socket
+	sed -i 's|/usr/bin/rvpn|$(PREFIX)/bin/rvpn|' $(UNITS)/rvpn@.service
 	mkdir -p $(SHARE)/doc/rvpn
 	cp -r packaging/examples $(SHARE)/doc/rvpn/
 

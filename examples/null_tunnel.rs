@@ -21,6 +21,7 @@ use rvpn::dataplane::gso::Segments;
 use rvpn::dataplane::io::{Families, Platform, Transmit, Udp};
 use rvpn::dataplane::offload::Offload;
 use rvpn::dataplane::packet::{Buffer, Pool, TunBatch, UdpBatch};
+use rvpn::platform::linux::placement::Placement;
 use rvpn::platform::linux::udp_offload::Trains;
 use rvpn::platform::linux::{self, tun};
 use rvpn::proto::endpoint::Endpoint;
@@ -55,7 +56,7 @@ fn start() -> Result<Never, Box<dyn std::error::Error>> {
     };
     let (port, peer) = (port.parse()?, peer.parse::<SocketAddr>()?);
     let tun = Arc::new(tun::LinuxTun::open(name, tun::TunOptions::default())?);
-    let platform = linux::platform(tun, Trains::of_this_kernel())?;
+    let (platform, _) = linux::platform(tun, Trains::of_this_kernel(), Placement::default())?;
     let udp = platform.network.bind(port, 0)?;
     println!("ready");
     let mut outbound = Outbound::new(peer, seals);

@@ -14,6 +14,8 @@ mod world;
 mod changes;
 #[path = "device/events.rs"]
 mod events;
+#[path = "device/evidence.rs"]
+mod evidence;
 #[path = "device/faults.rs"]
 mod faults;
 #[path = "device/handover.rs"]

@@ -6,12 +6,16 @@
 use std::io;
 use std::time::Duration;
 
-use rvpn_uapi::{Aead, AllowedIpChange, DeviceStatus, Errno, Offload, Offloads, PeerName, PeerSet, PeerStatus, Set};
+use rvpn_uapi::{
+    Aead, AllowedIpChange, DeviceStatus, EndpointOrder, Errno, Offload, Offloads, PeerName, PeerSet, PeerStatus, Set,
+};
 
+use crate::dataplane::candidates::Candidate;
 use crate::dataplane::configure::{self, ApplyError, Change, DeviceSnapshot, PeerChange, PeerSnapshot};
 use crate::dataplane::gro::Classes;
 use crate::dataplane::offload::OffloadsInUse;
 use crate::proto::allowedips::Prefix;
+use crate::proto::candidates::Order;
 use crate::proto::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::proto::time::WallTime;
 
@@ -29,14 +33,47 @@ pub fn change(set: &Set) -> Change {
 fn peer_change(peer: &PeerSet) -> PeerChange {
     PeerChange {
         public_key: public_key(peer.public_key),
+        is_from_file: false,
         remove: peer.remove,
         update_only: peer.update_only,
         name: peer.name.as_ref().map(|name| name.as_ref().map(Into::into)),
+        rate_up: peer.rate_up,
+        rate_down: peer.rate_down,
         preshared_key: peer.preshared_key.as_ref().map(preshared_key),
         endpoint: peer.endpoint,
+        candidates: peer.endpoints.as_ref().map(|list| list.iter().map(candidate).collect()),
+        order: peer.endpoint_order.map(order),
         persistent_keepalive: peer.persistent_keepalive,
         replace_allowed_ips: peer.replace_allowed_ips,
         allowed_ips: peer.allowed_ips.iter().map(allowed_ip_change).collect(),
+    }
+}
+
+fn candidate(candidate: &rvpn_uapi::Candidate) -> Candidate {
+    match candidate {
+        rvpn_uapi::Candidate::Address(address) => Candidate::Address(*address),
+        rvpn_uapi::Candidate::Name { host, port } => Candidate::Name { host: host.as_str().into(), port: *port },
+    }
+}
+
+fn candidate_text(candidate: &Candidate) -> rvpn_uapi::Candidate {
+    match candidate {
+        Candidate::Address(address) => rvpn_uapi::Candidate::Address(*address),
+        Candidate::Name { host, port } => rvpn_uapi::Candidate::Name { host: (**host).to_owned(), port: *port },
+    }
+}
+
+const fn order(order: EndpointOrder) -> Order {
+    match order {
+        EndpointOrder::Fastest => Order::Fastest,
+        EndpointOrder::Strict => Order::Strict,
+    }
+}
+
+const fn order_text(order: Order) -> EndpointOrder {
+    match order {
+        Order::Fastest => EndpointOrder::Fastest,
+        Order::Strict => EndpointOrder::Strict,
     }
 }
 
@@ -76,8 +113,13 @@ pub fn offloads(in_use: OffloadsInUse) -> Offloads {
 fn peer_status(peer: &PeerSnapshot) -> PeerStatus {
     PeerStatus {
         name: peer.name.as_deref().and_then(PeerName::new),
+        is_from_file: peer.is_from_file,
+        rate_up: peer.rate_up,
+        rate_down: peer.rate_down,
         preshared_key: Some(preshared_key_text(&peer.status.preshared_key)),
         endpoint: peer.status.endpoint.map(|endpoint| endpoint.remote),
+        endpoints: peer.candidates.iter().flat_map(|list| list.iter()).map(candidate_text).collect(),
+        endpoint_order: order_text(peer.status.order),
         last_handshake: last_handshake(peer.status.last_handshake),
         tx_bytes: peer.status.tx_bytes,
         rx_bytes: peer.status.rx_bytes,
@@ -98,8 +140,8 @@ pub fn errno(error: &ApplyError) -> Errno {
     }
 }
 
-/// Takes the name of a peer.
-const fn public_key(key: rvpn_uapi::PublicKey) -> PublicKey {
+/// Takes the key that names a peer.
+pub const fn public_key(key: rvpn_uapi::PublicKey) -> PublicKey {
     PublicKey(key.0)
 }
 

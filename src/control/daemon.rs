@@ -14,6 +14,7 @@
 //! Source: <https://www.wireguard.com/xplatform/>; main.go of wireguard-go for the environment.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -25,18 +26,22 @@ use std::time::Duration;
 
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time;
 
 use super::asks::Asks;
 use super::background::{self, Parent};
-use super::environment::{self, Environment};
+use super::environment::{self, Environment, HOOK, LISTEN_FDS};
 use super::error::Error;
+use super::event_log;
+use super::hook::{self, Hook};
 use super::host::{Device, Host};
 use super::interface::InterfaceName;
+use super::log;
 use super::metrics;
-use super::metrics::listen::{Listener, METRICS};
+use super::metrics::listen::Listener;
 use super::outcome::{End, Ends};
+use super::peers_directory::{self, PeersDirectory};
 use super::server;
 use super::socket::{self, SocketFile, SocketWatch};
 use super::supervisor::Supervisor;
@@ -63,18 +68,24 @@ pub struct Options {
 /// # Errors
 /// Why the device did not start, or failed.
 pub fn run(options: &Options, host: &dyn Host) -> Result<(), Error> {
+    if let (true, Some(program)) = (options.environment.runs_hook, &options.environment.hook) {
+        return hook::run(program, &options.interface);
+    }
     aead::select(options.environment.aead)?;
     tracing::debug!("packets are sealed by {}", environment::aead_in_use());
     if options.environment.handover {
         return run_second(options, host);
     }
+    let hook = options.environment.hook.as_deref().map(hook::find).transpose()?;
     let (tun, listener, file) = open(options, host)?;
-    if options.foreground || options.environment.foreground {
+    // Who passes a listening socket supervises the process it was passed to.
+    if options.foreground || options.environment.foreground || options.environment.activated_fd.is_some() {
         return run_device(tun, listener, file, options, host, || {});
     }
     let mut command = background::command(&options.interface);
-    if let Some(address) = &options.environment.metrics {
-        command.env(METRICS, address.to_string());
+    command.envs(options.environment.handed_down());
+    if let Some(hook) = hook {
+        command.env(HOOK, hook);
     }
     match background::start(command, &tun, &listener) {
         Ok(_) => Ok(()),
@@ -108,7 +119,7 @@ fn run_second(options: &Options, host: &dyn Host) -> Result<(), Error> {
 fn open(options: &Options, host: &dyn Host) -> Result<(OwnedFd, UnixListener, SocketFile), Error> {
     let Options { interface, environment, .. } = options;
     let directory = environment.socket_directory();
-    if environment.uapi_fd.is_none() {
+    if environment.uapi_fd.is_none() && environment.activated_fd.is_none() {
         // Before the interface is touched: "is running" says more than "device or resource busy".
         socket::refuse_if_running(&directory, interface)?;
     }
@@ -116,12 +127,21 @@ fn open(options: &Options, host: &dyn Host) -> Result<(OwnedFd, UnixListener, So
         Some(number) => background::inherited("WG_TUN_FD", number)?,
         None => host.open_tun(interface)?,
     };
-    let (listener, file) = match environment.uapi_fd {
-        Some(number) => {
+    let (listener, file) = match (environment.uapi_fd, environment.activated_fd) {
+        (Some(number), _) => {
             let listener = background::inherited("WG_UAPI_FD", number)?;
             (listener.into(), SocketFile::find(&directory, interface)?)
         }
-        None => socket::make(&directory, interface)?,
+        (None, Some(number)) => {
+            let listener = background::inherited(LISTEN_FDS, number)?;
+            if !socket::is_listening(&listener) {
+                let expected = "expected a UNIX stream socket that listens: ListenStream=/run/wireguard/INTERFACE.sock";
+                let value = number.to_string().into();
+                return Err(Error::Environment { variable: LISTEN_FDS, value, expected });
+            }
+            (listener.into(), SocketFile::find(&directory, interface)?.kept())
+        }
+        (None, None) => socket::make(&directory, interface)?,
     };
     Ok((tun, listener, file))
 }
@@ -147,11 +167,24 @@ pub fn run_device(
     let address = options.environment.metrics.as_ref();
     let metrics = address.map(Listener::new).transpose().inspect_err(|_| file.remove())?;
     let files = Files { configuration: file, metrics: metrics.as_ref().and_then(Listener::file) };
+    let hook = hook::find_and_start(&options.environment, interface).inspect_err(|_| files.remove())?;
+    let mut peers = open_peers(options).inspect_err(|_| files.remove())?;
     let device = host.start(interface, tun, &ends).inspect_err(|_| files.remove())?;
+    if let Some(peers) = &mut peers {
+        peers.load(&*device);
+    }
+    let followers = Followers { hook, peers };
     let start = Start::of_this_process();
     let sockets = Sockets { configuration: listener, metrics };
-    let server =
-        ConfigurationThread::start(sockets, &files.configuration, &device, Arc::clone(&supervisor), start, &ends);
+    let server = ConfigurationThread::start(
+        sockets,
+        &files.configuration,
+        &device,
+        followers,
+        Arc::clone(&supervisor),
+        start,
+        &ends,
+    );
     let server = server.inspect_err(|_| {
         files.remove();
         device.stop();
@@ -179,14 +212,29 @@ pub fn run_taken(
     let (ends, ended) = Ends::new();
     // The other one's: it stays where it is, whatever becomes of this process until it is the daemon.
     let file = SocketFile::find(&options.environment.socket_directory(), interface)?;
+    let file = if taking.keeps_socket() { file.kept() } else { file };
     let (supervisor, start) = (Arc::new(taking.supervisor()), taking.start());
     let listener = taking.listener().map_err(failed)?;
     let metrics = taking.metrics(options.environment.metrics.as_ref())?;
     let files = Files { configuration: file, metrics: metrics.as_ref().and_then(Listener::file) };
     let sockets = Sockets { configuration: listener, metrics };
+    // Before anything is given up, as at every start.
+    let hook = hook::find_and_start(&options.environment, interface)?;
+    let mut peers = open_peers(options)?;
     let (device, pause) = taking.take(interface, host, &ends).map_err(failed)?;
-    let server =
-        ConfigurationThread::start(sockets, &files.configuration, &device, Arc::clone(&supervisor), start, &ends)?;
+    if let Some(peers) = &mut peers {
+        peers.load(&*device);
+    }
+    let followers = Followers { hook, peers };
+    let server = ConfigurationThread::start(
+        sockets,
+        &files.configuration,
+        &device,
+        followers,
+        Arc::clone(&supervisor),
+        start,
+        &ends,
+    )?;
     taking.running().map_err(failed)?;
     tracing::debug!("{interface}: this process goes on, after {} us in which packets waited", pause.as_micros());
     on_ready(pause);
@@ -269,6 +317,17 @@ struct Sockets {
     metrics: Option<Listener>,
 }
 
+/// Begins to watch the directory of peers, if there is one.
+fn open_peers(options: &Options) -> Result<Option<PeersDirectory>, Error> {
+    options.environment.peers_dir.as_deref().map(PeersDirectory::open).transpose()
+}
+
+/// What is served beside the clients, by the same thread.
+struct Followers {
+    hook: Option<Hook>,
+    peers: Option<PeersDirectory>,
+}
+
 /// The thread `rvpn-uapi`: the configuration server, the watch on its socket, the signals, signs of life, and metrics.
 struct ConfigurationThread {
     thread: JoinHandle<()>,
@@ -281,6 +340,7 @@ impl ConfigurationThread {
         sockets: Sockets,
         file: &SocketFile,
         device: &Arc<dyn Device>,
+        followers: Followers,
         supervisor: Arc<Supervisor>,
         how: Start,
         ends: &Ends,
@@ -292,16 +352,24 @@ impl ConfigurationThread {
         let watch = file.watch()?;
         let Sockets { configuration: listener, metrics } = sockets;
         let given = offered(&listener, metrics.as_ref()).map_err(start)?;
-        let giver = Giver::new(given, Arc::clone(&supervisor), how, ends.clone());
+        let giver = Giver::new(given, file, Arc::clone(&supervisor), how, ends.clone());
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
+        let Followers { hook, peers } = followers;
+        let hook = hook.map(|hook| hook.follow(device.events())).transpose().map_err(start)?;
         drop(context);
         let worker = Worker::start(Arc::clone(device) as _, ends).map_err(start)?;
         // The thread that touches the device has them; this one and the next need none.
         device.release_privileges().map_err(start)?;
         let (stop, stopped) = oneshot::channel();
         let asks = Asks { worker, device: Arc::clone(device), giver: Some(Arc::new(giver)) };
-        let all = All { listener, metrics, asks, signals, watch, supervisor, ends: ends.clone() };
+        let all = All { listener, metrics, asks, signals, watch, peers, supervisor, ends: ends.clone() };
+        runtime.spawn(event_log::follow(device.events()));
+        runtime.spawn(log::tell_left_out());
+        if let Some(hook) = hook {
+            // It ends with the runtime.
+            runtime.spawn(hook);
+        }
         let thread = ends.spawn("rvpn-uapi", move || all.run(&runtime, stopped)).map_err(start)?;
         Ok(Self { thread, stop })
     }
@@ -332,6 +400,7 @@ struct All {
     asks: Asks,
     signals: Signals,
     watch: SocketWatch,
+    peers: Option<PeersDirectory>,
     supervisor: Arc<Supervisor>,
     ends: Ends,
 }
@@ -339,12 +408,19 @@ struct All {
 impl All {
     /// Serves until stopped; reports the first end on the way.
     fn run(mut self, runtime: &Runtime, stopped: oneshot::Receiver<Stop>) {
+        let reload = Notify::new();
         runtime.block_on(async {
+            let names = async {
+                match self.asks.device.names() {
+                    Some(names) => names.follow().await,
+                    None => pending().await,
+                }
+            };
             let mut end = pin!(async {
                 tokio::select! {
                     error = server::serve(&self.listener, &self.asks) => End::AcceptFailed(error),
                     result = self.watch.removed() => result.map_or_else(End::AcceptFailed, |()| End::SocketRemoved),
-                    name = self.signals.end(&*self.asks.device) => End::Signal(name),
+                    name = self.signals.end(&self.asks, &reload) => End::Signal(name),
                 }
             });
             tokio::select! {
@@ -355,7 +431,9 @@ impl All {
                     }
                 }
                 never = serve_metrics(self.metrics, &self.asks) => match never {},
+                never = peers_directory::follow(self.peers.as_mut(), &self.asks.worker, &reload) => match never {},
                 never = self.supervisor.watch(&*self.asks.device) => match never {},
+                never = names => match never {},
             }
         });
     }
@@ -371,8 +449,8 @@ async fn serve_metrics(listener: Option<Listener>, asks: &Asks) -> Infallible {
     std::future::pending().await
 }
 
-/// The signals that mean something. SIGUSR2 is what other programs upgrade by; here it says why not. SIGUSR1 has the device's objects logged. SIGHUP does nothing yet, but must not kill,
-/// which is its default.
+/// The signals that mean something. SIGUSR1 drops sessions and learnt endpoints, and has the device's objects logged.
+/// SIGHUP has the peers' directory read again. SIGUSR2 is what other programs upgrade by; here it says why not.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -393,14 +471,20 @@ impl Signals {
     }
 
     /// Waits for a signal that ends the device; returns its name.
-    async fn end(&mut self, device: &dyn Device) -> &'static str {
+    async fn end(&mut self, asks: &Asks, reload: &Notify) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => tracing::debug!("SIGHUP is reserved and does nothing"),
                 _ = self.user2.recv() => tracing::error!("SIGUSR2: {NO_UPGRADE_BY_SIGNAL}"),
-                _ = self.user1.recv() => tracing::debug!("holds: {}", device.objects()),
+                _ = self.hangup.recv() => reload.notify_one(),
+                _ = self.user1.recv() => {
+                    tracing::debug!("holds: {}", asks.device.objects());
+                    match asks.worker.forget(None).await {
+                        Ok(count) => tracing::debug!("SIGUSR1: forgot sessions and learnt endpoints of {count} peers"),
+                        Err(error) => tracing::error!("SIGUSR1: {error}"),
+                    }
+                }
             }
         }
     }

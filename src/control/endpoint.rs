@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 
+use super::server::interface_index;
 use crate::platform::linux::resolver::{self, ResolveError};
 
 /// A host, by name or address, and a UDP port, by number or name.
@@ -34,6 +35,17 @@ impl Endpoint {
         };
         let is_valid = !service.is_empty() && !is_port_too_high(service);
         is_valid.then(|| Self { text: text.to_owned(), host: host.to_owned(), service: service.to_owned() })
+    }
+
+    /// Returns the address if it is spelt as one, with a port in digits. No name is looked up, but that of the interface
+    /// in a zone.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let port = self.service.parse().ok()?;
+        let Some((address, zone)) = self.host.split_once('%') else {
+            return Some(SocketAddr::new(self.host.parse().ok()?, port));
+        };
+        let scope = zone.parse().ok().or_else(|| interface_index(zone))?;
+        Some(SocketAddrV6::new(address.parse().ok()?, port, 0, scope).into())
     }
 
     /// Finds the address. If that fails for a reason that may pass, calls `wait` with it and a time, and tries again:
@@ -144,6 +156,17 @@ fn interface_name(scope: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_had_without_asking() {
+        let address = |text| Endpoint::parse(text).and_then(|endpoint| endpoint.address());
+        assert_eq!(address("192.0.2.1:7"), "192.0.2.1:7".parse().ok());
+        assert_eq!(address("[2001:db8::1]:7"), "[2001:db8::1]:7".parse().ok());
+        assert_eq!(address("[fe80::1%9]:7"), "[fe80::1%9]:7".parse().ok());
+        for text in ["localhost:7", "192.0.2.1:domain", "192.0.2:7", "[fe80::1%no-such-one]:7"] {
+            assert_eq!(address(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn host_and_port_are_told_apart() {

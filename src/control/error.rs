@@ -42,6 +42,14 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// The directory with the files of peers cannot be followed.
+    #[error("{}: cannot follow the peers in it: {}", path.display(), reason(source))]
+    PeersDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
     /// The TUN device cannot be opened, or is none.
     #[error(transparent)]
     Tun(#[from] TunError),
@@ -58,6 +66,14 @@ pub enum Error {
     /// `RVPN_AEAD` asks for what the processor has not.
     #[error("RVPN_AEAD: {0}")]
     Aead(#[from] Unavailable),
+    /// The program for events is none.
+    #[error("hook {}: {}", program.display(), reason(source))]
+    Hook {
+        /// The program.
+        program: PathBuf,
+        /// Why it cannot be started.
+        source: io::Error,
+    },
     /// The process could not be started again in the background.
     #[error("cannot start in the background: {}; `rvpn --foreground` needs no second process", reason(source))]
     Spawn {

@@ -13,10 +13,14 @@ use rvpn_uapi::{Errno, Set};
 use super::error::Error;
 use super::interface::InterfaceName;
 use super::metrics::Metrics;
+use super::names::Names;
 use super::outcome::Ends;
 use super::server::Configurable;
 use super::upgrade::UpgradeError;
+use crate::dataplane::events::Events;
+use crate::dataplane::evidence::EvidenceSnapshot;
 use crate::dataplane::handover::ResumeError;
+use crate::dataplane::key_log::{KeyListener, Tell};
 use crate::dataplane::objects::Objects;
 
 mod linux;
@@ -106,11 +110,19 @@ pub trait Holding {
 
 /// A running device.
 pub trait Device: Configurable {
+    /// Returns what the device saw go wrong.
+    fn evidence(&self) -> EvidenceSnapshot {
+        EvidenceSnapshot::default()
+    }
+
     /// Counts what the device holds.
     fn objects(&self) -> Objects;
 
     /// Takes the numbers of the device and of this process; never waits for a change of the configuration.
     fn metrics(&self) -> Metrics;
+
+    /// Returns where what happens is told.
+    fn events(&self) -> &Arc<Events>;
 
     /// Gives up the privileges of the calling thread, and so of those it starts from now on. To be called when the thread
     /// that will call [`Configurable::apply`], which needs them, has been started.
@@ -119,6 +131,11 @@ pub trait Device: Configurable {
     /// The OS's.
     fn release_privileges(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Returns what looks up the names of its peers, once; `None` if that is not to be had.
+    fn names(&self) -> Option<Names> {
+        None
     }
 
     /// Returns the names of the threads that have not come round since the last call, and asks all to do so. Never
@@ -142,6 +159,13 @@ pub trait Device: Configurable {
     /// Has all threads stand, with nothing in flight; `None` if that takes longer than `patience`.
     fn hold(&self, patience: Duration) -> Option<Box<dyn Holding + '_>> {
         let _ = patience;
+        None
+    }
+
+    /// Has `tell` told the keys of each handshake that begins from now on, until what is returned is dropped; `None` if
+    /// there are none to be told. It must not block.
+    fn log_keys(&self, tell: Tell) -> Option<KeyListener> {
+        drop(tell);
         None
     }
 

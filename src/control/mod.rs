@@ -6,9 +6,11 @@
 //!             |----> socket              the file under /var/run/wireguard
 //!             |----> supervisor          what the service manager is told
 //!             |----> server -> worker -> apply    what `wg` asks for
+//!             |          |---> asks               what only this program can be asked
+//!             |          `---- peers_directory    what the files of peers say
+//!             |----> hook            a program for each event, started by a process apart
+//!             |----> metrics         what Prometheus asks for, over HTTP
 //!             `----> upgrade         another process goes on with all of it
-//!                        `---> asks               what only this program can be asked
-//!             `----> metrics             what Prometheus asks for, over HTTP
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
 //!                    `-----> config, endpoint    its files, and names of hosts in them
 //!   cli -> up, down, ... -> quick               `wg-quick` built in: a plan, and steps that are undone
@@ -22,20 +24,28 @@
 pub mod apply;
 pub mod asks;
 pub mod background;
+pub mod calendar;
+pub mod capture;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod daemon;
+pub mod doctor;
 pub mod endpoint;
 pub mod environment;
 pub mod error;
+pub mod event_log;
+pub mod event_record;
 pub mod files;
+pub mod hook;
 pub mod host;
 pub mod interface;
 pub mod key_text;
 pub mod log;
 pub mod metrics;
+pub mod names;
 pub mod outcome;
+pub mod peers_directory;
 pub mod quick;
 pub mod server;
 pub mod socket;

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::netdevice;
-use rvpn_uapi::{DeviceStatus, Errno, Operation, Request, RequestEvent, RequestParser, Set, StatusWriter, write_errno};
+use rvpn_uapi::{
+    DeviceStatus, Errno, Operation, PublicKey, Request, RequestEvent, RequestParser, Set, StatusWriter, write_errno,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -33,6 +35,19 @@ pub trait Configurable: Send + Sync {
     /// # Errors
     /// What the client is told.
     fn apply(&self, set: Set) -> Result<(), Errno>;
+
+    /// As [`Configurable::apply`], for peers that files of their own describe: they stay when all peers are replaced.
+    ///
+    /// # Errors
+    /// What is logged.
+    fn apply_files(&self, set: Set) -> Result<(), Errno> {
+        self.apply(set)
+    }
+
+    /// Forgets sessions and learnt endpoints of a peer, or of all; returns how many peers that were.
+    fn forget(&self, _peer: Option<PublicKey>) -> usize {
+        0
+    }
 
     /// Takes a consistent picture of the device.
     fn status(&self) -> DeviceStatus;

@@ -10,7 +10,7 @@
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
+use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -86,6 +87,8 @@ pub struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+    /// Somebody else made it and listens on it when we are gone.
+    is_kept: bool,
 }
 
 impl SocketFile {
@@ -97,7 +100,7 @@ impl SocketFile {
         let path = path(directory, interface);
         match fs::symlink_metadata(&path) {
             Ok(found) if !found.file_type().is_socket() => Err(Error::NotASocket { path }),
-            Ok(found) => Ok(Self { path, device: found.dev(), inode: found.ino() }),
+            Ok(found) => Ok(Self { path, device: found.dev(), inode: found.ino(), is_kept: false }),
             Err(source) => Err(Error::Socket { action: "find the socket", path, source }),
         }
     }
@@ -107,9 +110,20 @@ impl SocketFile {
         fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode))
     }
 
-    /// Removes the file, unless another one has taken its place.
+    /// Tells whether it stays in the end.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Leaves the file where it is in the end: it belongs to a service manager.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self { is_kept: true, ..self }
+    }
+
+    /// Removes the file, unless another one has taken its place, or it is kept.
     pub fn remove(&self) {
-        if self.is_ours() {
+        if !self.is_kept && self.is_ours() {
             // Gone in between is as good.
             let _ = fs::remove_file(&self.path);
         }
@@ -196,6 +210,13 @@ fn listen_at(path: &Path) -> io::Result<UnixListener> {
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     listen(&socket, BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Tells whether `socket` is a UNIX socket on which connections can be accepted.
+pub fn is_listening(socket: &impl AsFd) -> bool {
+    let is_unix = sockopt::socket_domain(socket).is_ok_and(|domain| domain == AddressFamily::UNIX);
+    let is_stream = sockopt::socket_type(socket).is_ok_and(|kind| kind == SocketType::STREAM);
+    is_unix && is_stream && sockopt::socket_acceptconn(socket).unwrap_or(false)
 }
 
 fn stream_socket() -> rustix::io::Result<OwnedFd> {

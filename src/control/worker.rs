@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use rvpn_uapi::{DeviceStatus, Errno, Set};
+use rvpn_uapi::{DeviceStatus, Errno, PublicKey, Set};
 use tokio::sync::oneshot;
 
 use super::outcome::Ends;
@@ -22,8 +22,18 @@ pub struct Worker {
 
 #[derive(Debug)]
 enum Job {
-    Set(Set, oneshot::Sender<Result<(), Errno>>),
+    Set(Set, Origin, oneshot::Sender<Result<(), Errno>>),
+    Forget(Option<PublicKey>, oneshot::Sender<usize>),
     Get(oneshot::Sender<Arc<DeviceStatus>>),
+}
+
+/// Who asks for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// A client of the configuration socket.
+    Client,
+    /// Files of peers.
+    Files,
 }
 
 impl Worker {
@@ -42,9 +52,31 @@ impl Worker {
     /// # Errors
     /// The device's; [`Errno::NO_DEVICE`] if the thread has ended.
     pub async fn apply(&self, set: Set) -> Result<(), Errno> {
+        self.change(set, Origin::Client).await
+    }
+
+    /// As [`Worker::apply`], for peers that files of their own describe.
+    ///
+    /// # Errors
+    /// As [`Worker::apply`].
+    pub async fn apply_files(&self, set: Set) -> Result<(), Errno> {
+        self.change(set, Origin::Files).await
+    }
+
+    async fn change(&self, set: Set, origin: Origin) -> Result<(), Errno> {
         let (reply, result) = oneshot::channel();
-        self.jobs.send(Job::Set(set, reply)).map_err(|_| Errno::NO_DEVICE)?;
+        self.jobs.send(Job::Set(set, origin, reply)).map_err(|_| Errno::NO_DEVICE)?;
         result.await.unwrap_or(Err(Errno::NO_DEVICE))
+    }
+
+    /// Forgets sessions and learnt endpoints of a peer, or of all; returns how many peers that were.
+    ///
+    /// # Errors
+    /// [`Errno::NO_DEVICE`] if the thread has ended.
+    pub async fn forget(&self, peer: Option<PublicKey>) -> Result<usize, Errno> {
+        let (reply, count) = oneshot::channel();
+        self.jobs.send(Job::Forget(peer, reply)).map_err(|_| Errno::NO_DEVICE)?;
+        count.await.map_err(|_| Errno::NO_DEVICE)
     }
 
     /// Takes the status after everything that was asked for before.
@@ -62,8 +94,14 @@ fn work(device: &dyn Configurable, jobs: &Receiver<Job>) {
     let mut next = None;
     while let Some(job) = next.take().or_else(|| jobs.recv().ok()) {
         match job {
-            Job::Set(set, reply) => {
+            Job::Set(set, Origin::Client, reply) => {
                 let _ = reply.send(device.apply(set));
+            }
+            Job::Set(set, Origin::Files, reply) => {
+                let _ = reply.send(device.apply_files(set));
+            }
+            Job::Forget(peer, reply) => {
+                let _ = reply.send(device.forget(peer));
             }
             Job::Get(reply) => next = report(device, reply, jobs),
         }

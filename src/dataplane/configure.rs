@@ -19,11 +19,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(super) use self::interface::{CarriedSettings, Settings};
+use super::candidates::{Candidate, Candidates};
 use super::device::Device;
 use super::offload::OffloadsInUse;
+use super::rate::{Bucket, Limits};
 use super::sync::{lock, read};
 use super::workers::Context;
 use crate::proto::allowedips::Prefix;
+use crate::proto::candidates::Order;
 use crate::proto::constants::MAX_PEERS;
 use crate::proto::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::proto::peer::PeerStatus;
@@ -37,7 +40,7 @@ pub struct Change {
     pub listen_port: Option<u16>,
     /// Firewall mark of the sockets; 0 is none.
     pub mark: Option<u32>,
-    /// All peers are removed before `peers` are applied.
+    /// All peers but those that files describe are removed before `peers` are applied.
     pub replace_peers: bool,
     /// Changes of peers, in order.
     pub peers: Vec<PeerChange>,
@@ -48,6 +51,8 @@ pub struct Change {
 pub struct PeerChange {
     /// Which peer.
     pub public_key: PublicKey,
+    /// A file of its own describes the peer: from now on it stays when all peers are replaced.
+    pub is_from_file: bool,
     /// The peer is removed.
     pub remove: bool,
     /// Nothing happens if the peer does not exist.
@@ -58,6 +63,14 @@ pub struct PeerChange {
     pub preshared_key: Option<PresharedKey>,
     /// Where datagrams go until the peer is heard from elsewhere.
     pub endpoint: Option<SocketAddr>,
+    /// Bits a second that the peer may send, of packets inside the tunnel; 0 takes the limit away.
+    pub rate_up: Option<u64>,
+    /// Bits a second that the peer may be sent; 0 takes the limit away.
+    pub rate_down: Option<u64>,
+    /// Where else it may be; an empty list takes away what there was.
+    pub candidates: Option<Vec<Candidate>>,
+    /// Which of them is preferred.
+    pub order: Option<Order>,
     /// Seconds; 0 is off.
     pub persistent_keepalive: Option<u16>,
     /// The peer's prefixes are replaced by the ones added here.
@@ -80,11 +93,16 @@ impl PeerChange {
     pub fn new(public_key: PublicKey) -> Self {
         Self {
             public_key,
+            is_from_file: false,
             remove: false,
             update_only: false,
             name: None,
             preshared_key: None,
             endpoint: None,
+            rate_up: None,
+            rate_down: None,
+            candidates: None,
+            order: None,
             persistent_keepalive: None,
             replace_allowed_ips: false,
             allowed_ips: Vec::new(),
@@ -140,10 +158,18 @@ pub struct DeviceSnapshot {
 pub struct PeerSnapshot {
     /// Its static public key.
     pub public_key: PublicKey,
+    /// A file of its own describes it.
+    pub is_from_file: bool,
     /// What people call it.
     pub name: Option<Arc<str>>,
     /// Endpoint, counters, last handshake, keepalive, preshared key.
     pub status: PeerStatus,
+    /// Bits a second that it may send; 0 if there is no limit.
+    pub rate_up: u64,
+    /// Bits a second that it may be sent; 0 if there is no limit.
+    pub rate_down: u64,
+    /// Where else the operator says that it may be.
+    pub candidates: Option<Candidates>,
     /// Its prefixes in the order they were added.
     pub allowed_ips: Vec<Prefix>,
 }
@@ -164,7 +190,7 @@ impl Device {
         self.apply_sockets(&mut context, &mut settings, sockets);
         // First, so that no secret is computed with a peer that goes.
         if change.replace_peers {
-            self.remove_peers(&mut context, &self.peers.all());
+            self.remove_peers(&mut context, &self.replaceable_peers());
         }
         if let Some(private_key) = change.private_key {
             self.apply_private_key(&mut context, private_key, settings.is_up());
@@ -182,16 +208,38 @@ impl Device {
         lock(&self.config).changes()
     }
 
+    /// Forgets what was learnt of a peer, or of all: sessions and where the peer was heard from. What was configured
+    /// stays. Returns how many peers that were; 0 if there is no such peer.
+    pub fn forget(&self, public_key: Option<&PublicKey>) -> usize {
+        let settings = lock(&self.config);
+        let peers = match public_key {
+            Some(public_key) => self.peers.lookup(public_key).into_iter().collect(),
+            None => self.peers.all(),
+        };
+        self.restart(&mut Context::new(self), &peers, settings.is_up());
+        peers.len()
+    }
+
     /// Returns the device as it is between two changes.
     pub fn snapshot(&self) -> DeviceSnapshot {
         let settings = lock(&self.config);
         let peers = self.peers.all();
         let routes = read(&self.routes);
-        let peers = peers.iter().map(|peer| PeerSnapshot {
-            public_key: peer.public_key,
-            name: peer.name(),
-            status: peer.state().core.status(),
-            allowed_ips: routes.prefixes(peer.id).to_vec(),
+        let peers = peers.iter().map(|peer| {
+            let state = peer.state();
+            let rate = |bucket: fn(&Limits) -> &Option<Bucket>| {
+                state.limits.as_deref().and_then(|limits| bucket(limits).as_ref()).map_or(0, Bucket::rate)
+            };
+            PeerSnapshot {
+                public_key: peer.public_key,
+                is_from_file: state.is_from_file,
+                name: peer.name(),
+                status: state.core.status(),
+                rate_up: rate(|limits| &limits.up),
+                rate_down: rate(|limits| &limits.down),
+                candidates: state.candidates.clone(),
+                allowed_ips: routes.prefixes(peer.id).to_vec(),
+            }
         });
         DeviceSnapshot {
             private_key: self.identity().map(|local| local.identity.private_key().clone()),

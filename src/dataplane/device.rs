@@ -10,17 +10,19 @@
 //! Not here: the ways of packets (see `send`, `receive`, `handshakes`), configuration (see `configure`).
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use rand::rngs::StdRng;
 
+use super::candidates::Wanted;
 use super::configure::Settings;
 use super::deadlines::Deadlines;
 use super::events::{EventKind, Events};
+use super::evidence::Evidence;
 use super::handshakes::{HandshakeQueue, LocalIdentity};
 use super::io::{Platform, Udp};
+use super::key_log::KeyLog;
 use super::offload::Offloads;
 use super::packet::{MAX_BUFFERS, Pool};
 use super::peer::{Peer, PeerState, StagedPacket};
@@ -56,6 +58,9 @@ pub struct Device {
     /// `None` while the interface is down.
     pub(super) udp: RwLock<Option<Arc<dyn Udp>>>,
     pub(super) mtu: AtomicUsize,
+    /// The firewall mark of the sockets. Relaxed: it orders nothing.
+    pub(super) mark: AtomicU32,
+    pub(super) wanted: Wanted,
     pub(super) offloads: Offloads,
     pub(super) pool: Pool,
     pub(super) outbounds: Recycler<Outbound>,
@@ -64,8 +69,10 @@ pub struct Device {
     pub(super) handshakes: HandshakeQueue,
     pub(super) deadlines: Deadlines,
     pub(super) stats: Stats,
+    pub(super) evidence: Evidence,
     pub(super) reports: Reports,
-    pub(super) events: Events,
+    pub(super) key_log: KeyLog,
+    pub(super) events: Arc<Events>,
 }
 
 /// What a 32-bit index stands for. Responses may use only the first, transport data only the second, cookie replies
@@ -92,6 +99,8 @@ impl Device {
             keypairs: Keypairs::default(),
             udp: RwLock::new(None),
             mtu: AtomicUsize::new(DEFAULT_MTU),
+            mark: AtomicU32::new(0),
+            wanted: Wanted::default(),
             offloads,
             pool: Pool::new(MAX_BUFFERS),
             outbounds: Recycler::new(),
@@ -100,8 +109,10 @@ impl Device {
             handshakes: HandshakeQueue::new(),
             deadlines: Deadlines::new(),
             stats: Stats::default(),
+            evidence: Evidence::default(),
             reports: Reports::new(),
-            events: Events::default(),
+            key_log: KeyLog::default(),
+            events: Arc::default(),
         })
     }
 
@@ -159,7 +170,7 @@ impl Device {
     /// Drains the outputs of a peer whose state was changed, re-schedules its deadline, lets go of it, and sends what
     /// can be sent.
     pub(super) fn settle(&self, context: &mut Context, peer: &Arc<Peer>, mut state: MutexGuard<'_, PeerState>) {
-        let (mut flush, mut keypair_created) = (false, false);
+        let (mut flush, mut keypair_created, mut look_up, mut initiation) = (false, false, false, None);
         while let Some(output) = state.core.poll_output() {
             match output {
                 Output::Initiate => {
@@ -189,19 +200,17 @@ impl Device {
                 Output::HandshakeComplete => {
                     state.handshakes.completed();
                     keypair_created = true;
+                    state.evidence.completed(self.platform.clock.now());
                 }
-                Output::Connected => {
-                    context.events.extend(endpoint(&state).map(|endpoint| EventKind::Connected { endpoint }))
+                Output::Connected | Output::Silent | Output::Roamed(_) | Output::HandshakeGaveUp => {
+                    if matches!(output, Output::HandshakeGaveUp) {
+                        state.handshakes.given_up();
+                    }
+                    let kind = EventKind::of(&output, state.core.endpoint());
+                    context.events.extend(kind.map(|kind| self.event(Some(peer), kind)));
                 }
-                Output::Silent => context.events.push(EventKind::Silent { endpoint: endpoint(&state) }),
-                Output::Roamed(from) => {
-                    let to = endpoint(&state).filter(|to| *to != from);
-                    context.events.extend(to.map(|to| EventKind::Roamed { from, to }));
-                }
-                Output::HandshakeGaveUp => {
-                    state.handshakes.given_up();
-                    context.events.push(EventKind::HandshakeGaveUp { endpoint: endpoint(&state) })
-                }
+                Output::LookUp => look_up = true,
+                Output::SendInitiation(to, message) => initiation = Some((to, message)),
             }
         }
         if let Some(deadline) = state.core.poll_timeout()
@@ -211,15 +220,24 @@ impl Device {
             self.deadlines.schedule(&*self.platform.alarm, deadline, peer);
         }
         flush &= !state.staged.is_empty();
-        for event in &context.events {
-            self.publish(Some(peer), *event);
-        }
+        // Under the lock, which keeps the order of the peer's events; who waits is woken when it is gone.
+        context.events.iter().for_each(|event| self.events.publish(event));
+        let is_news = !context.events.is_empty();
+        context.events.clear();
         drop(state);
         if keypair_created {
             tracing::debug!("Keypair created for peer {}", peer.label());
+            self.note_way(peer);
         }
-        for event in context.events.drain(..) {
-            self.tell(Some(peer), event);
+        if look_up {
+            self.wanted.add(peer);
+        }
+        if is_news {
+            self.events.wake();
+        }
+        if let Some((to, message)) = initiation {
+            tracing::debug!("Sending the same handshake initiation to peer {} ({})", peer.label(), to.remote);
+            self.send_initiation(context, peer, to, &*message);
         }
         if flush {
             self.flush(context, peer);
@@ -235,10 +253,6 @@ impl Device {
     pub(super) fn free_index(&self, index: Index) {
         write(&self.indices).remove(index);
     }
-}
-
-fn endpoint(state: &PeerState) -> Option<SocketAddr> {
-    state.core.endpoint().map(|endpoint| endpoint.remote)
 }
 
 /// The peers of a device by public key, and in the order they were added.
@@ -287,7 +301,7 @@ impl PeerTable {
 /// The cached secrets, asked for while an initiation is opened.
 impl StaticSecrets for PeerTable {
     fn static_static(&self, peer: &PublicKey) -> Result<SharedSecret, HandshakeError> {
-        let peer = self.lookup(peer).ok_or(HandshakeError::UnknownPeer)?;
+        let peer = self.lookup(peer).ok_or(HandshakeError::UnknownPeer(*peer))?;
         let state = peer.state();
         state.core.static_static().cloned().ok_or(HandshakeError::ZeroSharedSecret)
     }

@@ -21,9 +21,11 @@ use std::sync::{Arc, Weak};
 
 use super::device::Device;
 use super::peer::Peer;
+pub use super::peer::PeerLabel;
 use super::sync::{Mutex, RwLock, lock, read, write};
 use crate::proto::allowedips::Prefix;
-use crate::proto::keys::PublicKey;
+use crate::proto::endpoint::Endpoint;
+use crate::proto::peer::Output;
 use crate::proto::time::WallTime;
 
 /// Something that happened.
@@ -32,13 +34,13 @@ pub struct Event {
     /// When.
     pub at: WallTime,
     /// To which peer; `None`: to the interface.
-    pub peer: Option<PublicKey>,
+    pub peer: Option<PeerLabel>,
     /// What.
     pub kind: EventKind,
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
     /// A handshake completed, confirmed by both sides, with a peer that was not connected: its first one, or the first
@@ -82,7 +84,7 @@ pub enum EventKind {
         /// The prefix.
         prefix: Prefix,
         /// The peer that has it.
-        by: PublicKey,
+        by: PeerLabel,
     },
     /// The private key of the interface was taken away: no handshake is possible.
     PrivateKeyRemoved,
@@ -97,7 +99,7 @@ pub enum EventKind {
 
 /// Those who want to be told.
 #[derive(Default)]
-pub(super) struct Events {
+pub struct Events {
     /// The length of the list, read before the list is locked. Who subscribes while an event happens may miss it, hence
     /// relaxed.
     count: AtomicUsize,
@@ -117,7 +119,7 @@ struct Queue {
 
 /// A queue of events, from the moment it was made until it is dropped.
 pub struct Subscription {
-    device: Weak<Device>,
+    events: Weak<Events>,
     subscriber: Arc<Subscriber>,
 }
 
@@ -130,44 +132,54 @@ pub struct Taken {
     pub events: Vec<Arc<Event>>,
 }
 
-impl Device {
+impl Events {
     /// Makes a subscription. `wake` is called after events were put into it, from the threads in which they happen: it
     /// must not block. Then, or at any other time, [`Subscription::take`] takes them.
     pub fn subscribe(self: &Arc<Self>, wake: impl Fn() + Send + Sync + 'static) -> Subscription {
         let subscriber = Arc::new(Subscriber { queue: Mutex::default(), wake: Box::new(wake) });
-        let mut subscribers = write(&self.events.subscribers);
+        let mut subscribers = write(&self.subscribers);
         subscribers.push(Arc::downgrade(&subscriber));
-        self.events.count.store(subscribers.len(), Ordering::Relaxed);
-        Subscription { device: Arc::downgrade(self), subscriber }
+        self.count.store(subscribers.len(), Ordering::Relaxed);
+        Subscription { events: Arc::downgrade(self), subscriber }
     }
 
-    /// Logs an event and tells the subscribers. Not for callers that hold the lock of a peer: see
-    /// [`Device::publish`].
-    pub(super) fn announce(&self, peer: Option<&Peer>, kind: EventKind) {
-        self.publish(peer, kind);
-        self.tell(peer, kind);
-    }
-
-    /// Puts an event into the queues. The caller calls [`Device::tell`] for it when it holds no lock.
-    pub(super) fn publish(&self, peer: Option<&Peer>, kind: EventKind) {
-        if self.events.count.load(Ordering::Relaxed) == 0 {
+    /// Puts an event into the queues. The caller calls [`Events::wake`] when it holds no lock.
+    pub fn publish(&self, event: &Event) {
+        if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let peer = peer.map(|peer| peer.public_key);
-        let event = Arc::new(Event { at: self.platform.clock.wall(), peer, kind });
-        for subscriber in read(&self.events.subscribers).iter().filter_map(Weak::upgrade) {
+        let event = Arc::new(event.clone());
+        for subscriber in read(&self.subscribers).iter().filter_map(Weak::upgrade) {
             lock(&subscriber.queue).push(event.clone());
         }
     }
 
-    /// Logs an event that was published and wakes the subscribers.
-    pub(super) fn tell(&self, peer: Option<&Peer>, kind: EventKind) {
-        log(peer, kind);
-        if self.events.count.load(Ordering::Relaxed) == 0 {
+    /// Wakes the subscribers.
+    pub fn wake(&self) {
+        if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let subscribers = read(&self.events.subscribers).clone();
+        let subscribers = read(&self.subscribers).clone();
         subscribers.iter().filter_map(Weak::upgrade).for_each(|subscriber| (subscriber.wake)());
+    }
+}
+
+impl Device {
+    /// Returns where events are told, for [`Events::subscribe`].
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
+    /// Publishes what configuration has done. Not for callers that hold the lock of a peer.
+    pub(super) fn announce(&self, peer: Option<&Peer>, kind: EventKind) {
+        let event = self.event(peer, kind);
+        self.events.publish(&event);
+        self.events.wake();
+    }
+
+    /// Makes an event of this moment.
+    pub(super) fn event(&self, peer: Option<&Peer>, kind: EventKind) -> Event {
+        Event { at: self.platform.clock.wall(), peer: peer.map(Peer::label), kind }
     }
 }
 
@@ -192,15 +204,28 @@ impl Subscription {
 /// Nothing is queued from here on.
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let Some(device) = self.device.upgrade() else { return };
-        let mut subscribers = write(&device.events.subscribers);
+        let Some(events) = self.events.upgrade() else { return };
+        let mut subscribers = write(&events.subscribers);
         let own = Arc::as_ptr(&self.subscriber);
         subscribers.retain(|subscriber| subscriber.as_ptr() != own);
-        device.events.count.store(subscribers.len(), Ordering::Relaxed);
+        events.count.store(subscribers.len(), Ordering::Relaxed);
     }
 }
 
 impl EventKind {
+    /// Translates an output of the protocol core, whose endpoint is `endpoint` by then; `None` if it is no event.
+    pub(super) fn of(output: &Output, endpoint: Option<Endpoint>) -> Option<Self> {
+        let endpoint = endpoint.map(|endpoint| endpoint.remote);
+        match *output {
+            Output::Connected => endpoint.map(|endpoint| Self::Connected { endpoint }),
+            Output::Silent => Some(Self::Silent { endpoint }),
+            // Back where it was before anybody was told is no move.
+            Output::Roamed(from) => endpoint.filter(|to| *to != from).map(|to| Self::Roamed { from, to }),
+            Output::HandshakeGaveUp => Some(Self::HandshakeGaveUp { endpoint }),
+            _ => None,
+        }
+    }
+
     /// Returns the name that programs know it by: stable, lower case.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -218,30 +243,6 @@ impl EventKind {
     }
 }
 
-fn log(peer: Option<&Peer>, kind: EventKind) {
-    let Some(peer) = peer.map(Peer::label) else {
-        return match kind {
-            EventKind::PrivateKeyRemoved => tracing::warn!("The private key was removed: no handshake is possible"),
-            EventKind::ListenPortChanged { from, to } => tracing::warn!("The listen port moves from {from} to {to}"),
-            _ => {}
-        };
-    };
-    match kind {
-        EventKind::Connected { endpoint } => tracing::debug!("Peer {peer} ({endpoint}) is connected"),
-        EventKind::Silent { .. } => tracing::debug!("Peer {peer} is silent: nothing came from it for 180 s"),
-        EventKind::Roamed { from, to } => tracing::debug!("Peer {peer} roamed from {from} to {to}"),
-        EventKind::EndpointChanged { to, .. } => tracing::debug!("Endpoint of peer {peer} changed to {to}"),
-        EventKind::HandshakeGaveUp { .. } => tracing::debug!(
-            "Handshake for peer {peer} did not complete after 20 attempts, giving up until there is new data"
-        ),
-        EventKind::PeerAdded => tracing::debug!("Peer {peer} added"),
-        EventKind::PeerRemoved => tracing::debug!("Peer {peer} removed"),
-        EventKind::AllowedIpStolen { prefix, by } => {
-            tracing::warn!("Allowed IP {prefix} moves from peer {peer} to peer {by:?}");
-        }
-        EventKind::PrivateKeyRemoved | EventKind::ListenPortChanged { .. } => {}
-    }
-}
-
-/// Events that wait for a subscriber; beyond that the oldest make room. They are shared: 8 bytes each and 120 once.
+/// Events that wait for a subscriber; beyond that the oldest make room. They are shared between subscribers, but while
+/// nobody else holds them that is half a megabyte for one who does not keep up.
 const MAX_QUEUED_EVENTS: usize = 4096;

@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 
 use super::budget::Budget;
 use super::device::{Device, IndexEntry};
+use super::evidence::{Stale, note};
 use super::peer::Peer;
 use super::stats::{Count, Drop};
 use super::sync::{Condvar, Mutex, MutexGuard, lock, read, wait, yield_now};
@@ -24,7 +25,7 @@ use super::workers::Context;
 use crate::proto::constants::{MAX_QUEUED_HANDSHAKES, UNDER_LOAD_MEMORY, UNDER_LOAD_QUEUE};
 use crate::proto::cookie::CookieChecker;
 use crate::proto::endpoint::Endpoint;
-use crate::proto::handshake::{self, Identity, StaticSecrets};
+use crate::proto::handshake::{self, HandshakeError, Identity, StaticSecrets};
 use crate::proto::index::Index;
 use crate::proto::keys::PrivateKey;
 use crate::proto::messages::{self, INITIATION_LEN, Message, RESPONSE_LEN};
@@ -220,14 +221,16 @@ impl Device {
         let (Some(plan), Some(local)) = (plan, local) else { return };
         let mut rng = self.rng();
         let index = self.new_index(peer, &mut rng);
-        let created = handshake::create_initiation(
+        let ephemeral = PrivateKey::generate(&mut rng);
+        self.key_log.tell(&ephemeral, &plan.preshared_key);
+        let created = handshake::create_initiation_with(
             &local.identity,
             &plan.public_key,
             &plan.static_static,
             &plan.preshared_key,
             plan.timestamp,
             index,
-            &mut rng,
+            ephemeral,
         );
         let Ok((pending, mut message)) = created else {
             return self.free_index(index);
@@ -236,13 +239,13 @@ impl Device {
             let endpoint = state.core.commit_initiation(now, rng, plan.epoch, pending, &mut message)?;
             // Without the time that computing it took: this is the round trip's beginning.
             state.handshakes.begun(self.platform.clock.now());
+            state.evidence.initiated();
             Ok::<_, Refusal>(endpoint)
         });
         match committed {
             Ok(endpoint) => {
                 tracing::debug!("Sending handshake initiation to peer {} ({})", peer.label(), endpoint.remote);
-                self.stats.counted(Count::InitiationsSent);
-                self.send_handshake(peer, endpoint, &message);
+                self.send_initiation(context, peer, endpoint, &message);
             }
             Err(_) => self.free_index(index),
         }
@@ -266,6 +269,7 @@ impl Device {
             return self.consume_cookie_reply(now, reply);
         }
         if !lock(&local.checker).mac1_is_valid(bytes) {
+            self.evidence.note(|device| note(&mut device.bad_mac1, now, 1, from.remote));
             return self.stats.dropped(Drop::BadMac, 1);
         }
         if under_load && !self.admit(context, state, now, &local, bytes, from) {
@@ -278,6 +282,9 @@ impl Device {
         };
         if let Err(reason) = consumed {
             self.stats.dropped(Drop::BadHandshake, 1);
+            if let Refused::Invalid(HandshakeError::UnknownPeer(key)) = reason {
+                self.evidence.note(|device| note(&mut device.unknown_initiator, now, 1, (key, from.remote)));
+            }
             if state.complaints.allow(now) {
                 tracing::debug!("Invalid handshake message from {}: {reason}", from.remote);
             }
@@ -316,7 +323,13 @@ impl Device {
         let (Some(IndexEntry::Handshake(peer)) | Some(IndexEntry::Keypair(peer, _))) = entry else {
             return self.stats.dropped(Drop::UnknownIndex, 1);
         };
-        if peer.state().core.on_cookie_reply(now, reply) {
+        let mut state = peer.state();
+        let is_ours = state.core.on_cookie_reply(now, reply);
+        if is_ours {
+            note(&mut state.evidence.trouble().cookie_reply, now, 1, ());
+        }
+        drop(state);
+        if is_ours {
             tracing::debug!("Receiving cookie reply from peer {}", peer.label());
         }
     }
@@ -332,9 +345,15 @@ impl Device {
     ) -> Result<(), Refused> {
         let secrets: Arc<dyn StaticSecrets> = self.peers.clone();
         let received = handshake::consume_initiation(&local.identity, &secrets, initiation)?;
-        let peer = self.peers.lookup(&received.initiator).ok_or(handshake::HandshakeError::UnknownPeer)?;
+        let peer = self.peers.lookup(&received.initiator).ok_or(HandshakeError::UnknownPeer(received.initiator))?;
         let (epoch, preshared_key) = self.with_peer(context, &peer, |state, rng| {
-            let epoch = state.core.accept_initiation(now, rng, received.timestamp, from)?;
+            let newest = state.core.accepted_timestamp();
+            let accepted = state.core.accept_initiation(now, rng, received.timestamp, from);
+            if accepted == Err(Refusal::ReplayedTimestamp) {
+                let stale = Stale { behind: newest.since(received.timestamp), from: from.remote };
+                note(&mut state.evidence.trouble().stale_timestamp, now, 1, stale);
+            }
+            let epoch = accepted?;
             state.handshakes.called_off();
             Ok::<_, Refused>((epoch, state.core.preshared_key().clone()))
         })?;
@@ -342,10 +361,14 @@ impl Device {
 
         let mut rng = self.rng();
         let index = self.new_index(&peer, &mut rng);
-        let answer = received.respond(&preshared_key, index, &mut rng).map_err(Refused::from);
+        let ephemeral = PrivateKey::generate(&mut rng);
+        self.key_log.tell(&ephemeral, &preshared_key);
+        let answer = received.respond_with(&preshared_key, index, ephemeral).map_err(Refused::from);
         let committed = answer.and_then(|(keys, mut message)| {
             let commit = self.with_peer(context, &peer, |state, rng| {
-                state.core.commit_response(now, rng, epoch, keys, &mut message)
+                let endpoint = state.core.commit_response(now, rng, epoch, keys, &mut message)?;
+                state.evidence.responded();
+                Ok::<_, Refusal>(endpoint)
             });
             Ok((commit?, message))
         });
@@ -375,6 +398,7 @@ impl Device {
                 tracing::debug!("Receiving handshake response from peer {} ({})", peer.label(), from.remote);
                 let rtt = self.with_peer(context, &peer, |state, rng| {
                     state.core.commit_session(now, wall, rng, epoch, keys, from)?;
+                    state.evidence.responses_received += 1;
                     Ok::<_, Refusal>(state.handshakes.answered(now))
                 })?;
                 if let Some(rtt) = rtt {
@@ -383,17 +407,31 @@ impl Device {
                 Ok(())
             }
             Err(error) => {
-                self.with_peer(context, &peer, |state, _| state.core.restore_pending(epoch, pending));
+                self.with_peer(context, &peer, |state, _| {
+                    state.core.restore_pending(epoch, pending);
+                    note(&mut state.evidence.trouble().bad_response, now, 1, from.remote);
+                });
                 Err(error.into())
             }
         }
     }
 
-    fn send_handshake(&self, peer: &Peer, endpoint: Endpoint, message: &[u8]) {
+    /// Sends an initiation. Where it cannot even leave, another address of the peer is asked at once.
+    pub(super) fn send_initiation(&self, context: &mut Context, peer: &Arc<Peer>, to: Endpoint, message: &[u8]) {
+        self.stats.counted(Count::InitiationsSent);
+        if !self.send_handshake(peer, to, message) {
+            let now = self.platform.clock.now();
+            self.with_peer(context, peer, |state, _| state.core.candidate_is_unreachable(now));
+        }
+    }
+
+    /// Tells whether the socket took it.
+    fn send_handshake(&self, peer: &Peer, endpoint: Endpoint, message: &[u8]) -> bool {
         let sent = self.transmit_one(peer, endpoint, HANDSHAKE_DS, message);
         if sent > 0 {
             peer.state().core.add_sent(sent, 1);
         }
+        sent > 0
     }
 }
 

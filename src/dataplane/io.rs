@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::gro::Classes;
 use super::offload::Offload;
 use super::packet::{TunBatch, UdpBatch};
-use crate::proto::endpoint::Endpoint;
+use crate::proto::endpoint::{Endpoint, Source};
 use crate::proto::time::{Instant, WallTime};
 
 /// The interface on which the host's packets enter and leave.
@@ -94,8 +94,9 @@ pub trait Network: Send + Sync {
     /// `AddrInUse` if either family's port is taken; `PermissionDenied` for the mark or the port.
     fn bind(&self, port: u16, mark: u32) -> io::Result<Arc<dyn Udp>>;
 
-    /// Returns the interface by which packets to `remote` leave now, looked up without a source address.
-    fn route_interface(&self, remote: SocketAddr, mark: u32) -> Option<u32>;
+    /// Returns the local address and the interface by which packets to `remote` leave now, looked up without a source
+    /// address.
+    fn source_towards(&self, remote: SocketAddr, mark: u32) -> Option<Source>;
 }
 
 /// What woke a packet thread.

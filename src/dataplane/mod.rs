@@ -6,17 +6,20 @@
 //! Not here: the rules of the protocol (see `proto`), system calls (see `platform`).
 
 mod budget;
+pub mod candidates;
 pub mod checksum;
 pub mod configure;
 pub mod counters;
 mod deadlines;
 pub mod device;
 pub mod events;
+pub mod evidence;
 pub mod gro;
 pub mod gso;
 pub mod handover;
 mod handshakes;
 pub mod io;
+pub mod key_log;
 pub mod metrics;
 pub mod objects;
 pub mod offload;
@@ -27,6 +30,7 @@ mod pulse;
 mod queue;
 #[cfg(test)]
 mod queue_tests;
+mod rate;
 mod receive;
 mod reports;
 mod routes;

@@ -9,16 +9,21 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::candidates::Candidates;
 use super::counters::{Handshakes, PeerDrops};
+use super::evidence::PeerEvidence;
 use super::path_mtu::Path;
 use super::queue::OrderedQueue;
+use super::rate::Limits;
 use super::receive::Inbound;
 use super::send::Outbound;
 use super::sync::{Mutex, MutexGuard, lock};
 use super::tally::Counted;
 use crate::proto::constants::{MAX_STAGED_BYTES, MAX_STAGED_PACKETS};
+use crate::proto::endpoint::Source;
 use crate::proto::keys::{PublicKey, SharedSecret};
 use crate::proto::peer::Peer as Core;
 use crate::proto::time::Instant;
@@ -43,13 +48,27 @@ pub(super) struct Peer {
 /// What changes about a peer.
 pub(super) struct PeerState {
     pub(super) core: Core,
+    /// Where the operator says that it may be; `None` if he says nothing but an endpoint.
+    pub(super) candidates: Option<Candidates>,
+    /// The endpoint when a handshake last completed or routes changed, and from where datagrams went there.
+    pub(super) way: Option<(SocketAddr, Source)>,
+    /// There is no way there any more.
+    pub(super) way_is_lost: bool,
     pub(super) staged: Staged,
     /// The deadline that is in the deadline thread's heap, if any; never later than the core's.
     pub(super) scheduled: Option<Instant>,
     /// An initiation is asked for and not yet begun: at most one request per peer is queued.
     pub(super) initiating: bool,
     pub(super) handshakes: Handshakes,
+    /// What went wrong with it.
+    pub(super) evidence: PeerEvidence,
     pub(super) path: Path,
+    /// A file of its own describes it: it stays when all peers are replaced.
+    pub(super) is_from_file: bool,
+    /// Limits on what it may send and be sent; `None` if there are none, as for most peers.
+    pub(super) limits: Option<Box<Limits>>,
+    /// The endpoint that was configured; the core's is where the peer was last heard from.
+    pub(super) configured: Option<SocketAddr>,
 }
 
 impl Peer {
@@ -62,11 +81,18 @@ impl Peer {
     ) -> Self {
         let state = PeerState {
             core: Core::new(public_key, static_static),
+            candidates: None,
+            way: None,
+            way_is_lost: false,
             staged: Staged::default(),
             scheduled: None,
             initiating: false,
             handshakes: Handshakes::default(),
+            evidence: PeerEvidence::default(),
             path: Path::default(),
+            is_from_file: false,
+            limits: None,
+            configured: None,
         };
         Self {
             id,
@@ -95,19 +121,27 @@ impl Peer {
         *lock(&self.name) = name;
     }
 
-    /// Returns what it is called in the log: its name, if it has one, and the beginning of its key.
-    pub(super) fn label(&self) -> impl fmt::Display {
-        Label(self)
+    /// Returns what it is called in events and in the log.
+    pub(super) fn label(&self) -> PeerLabel {
+        PeerLabel { public_key: self.public_key, name: self.name() }
     }
 }
 
-struct Label<'a>(&'a Peer);
+/// Which peer is spoken of, to people: the name it had at that moment, and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerLabel {
+    /// Its static public key.
+    pub public_key: PublicKey,
+    /// What people call it.
+    pub name: Option<Arc<str>>,
+}
 
-impl fmt::Display for Label<'_> {
+/// The name, if there is one, and the beginning of the key.
+impl fmt::Display for PeerLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.name() {
-            Some(name) => write!(f, "{name} ({:?})", self.0.public_key),
-            None => write!(f, "{:?}", self.0.public_key),
+        match &self.name {
+            Some(name) => write!(f, "{name} ({:?})", self.public_key),
+            None => write!(f, "{:?}", self.public_key),
         }
     }
 }

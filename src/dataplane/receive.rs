@@ -14,6 +14,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use super::device::{Device, IndexEntry};
+use super::evidence::{is_asked_for, note};
 use super::gro::{Group, MAX_HEADER_LEN};
 use super::offload::Offload;
 use super::packet::{Buffer, UdpBatch, UdpMessage};
@@ -214,10 +215,17 @@ impl Device {
     fn deliver_ready(&self, context: &mut Context, now: Instant, peer: &Arc<Peer>, mut drainer: Drainer<'_, Inbound>) {
         while let Some(mut inbound) = drainer.next() {
             let keepalives = self.accept(context, now, peer, &mut inbound);
-            let data = self.check_sources(peer, &mut inbound);
+            let data = self.check_sources(now, peer, &mut inbound);
             let packets = keepalives + inbound.packets.len() as u64;
             if packets > 0 {
-                peer.state().core.add_received(keepalives * OVERHEAD as u64 + data, packets);
+                let mut state = peer.state();
+                state.core.add_received(keepalives * OVERHEAD as u64 + data, packets);
+                if let Some(bucket) = state.limits.as_mut().and_then(|limits| limits.up.as_mut()) {
+                    let before = inbound.packets.len();
+                    let mut admit = bucket.at(now);
+                    inbound.packets.retain(|packet| admit(packet.len as usize));
+                    self.dropped(peer, Drop::OverRateUp, before - inbound.packets.len());
+                }
             }
             self.write_to_tun(context, peer, &inbound);
             self.pool.put(inbound.buffers.drain(..));
@@ -242,6 +250,7 @@ impl Device {
                         data |= packet.len > 0;
                         if packet.len == 0 {
                             keepalives += 1;
+                            state.evidence.keepalives_received += 1;
                             packet.verdict = Verdict::Drop;
                         }
                         continue;
@@ -267,8 +276,9 @@ impl Device {
     /// length, with the outer ECN bits applied. Returns their bytes on the wire.
     ///
     /// The device's table decides, not the peer's own list: a more specific prefix of another peer must win.
-    fn check_sources(&self, peer: &Peer, inbound: &mut Inbound) -> u64 {
+    fn check_sources(&self, now: Instant, peer: &Peer, inbound: &mut Inbound) -> u64 {
         let (mut bad, mut foreign, mut bytes) = (0, 0, 0);
+        let mut stranger = None;
         let Inbound { packets, buffers, origins, .. } = inbound;
         let routes = read(&self.routes);
         let mut last = None;
@@ -286,6 +296,7 @@ impl Device {
             last = Some((header.src, owner));
             if owner != Some(peer.id) {
                 foreign += 1;
+                stranger = Some(header.src).filter(|&src| is_asked_for(src)).or(stranger);
                 return false;
             }
             ip::decapsulate_ecn(origins[message].ecn, plaintext);
@@ -296,6 +307,9 @@ impl Device {
         drop(routes);
         self.dropped(peer, Drop::BadInner, bad);
         self.dropped(peer, Drop::SourceNotAllowed, foreign);
+        if let Some(stranger) = stranger {
+            note(&mut peer.state().evidence.trouble().foreign_source, now, foreign, stranger);
+        }
         bytes
     }
 

@@ -14,11 +14,13 @@
 use std::sync::Arc;
 
 use super::device::Device;
+use super::evidence::note;
 use super::gso::Segments;
 use super::packet::{Buffer, MAX_PACKET_LEN, Pool, TunBatch, TunPacket};
 use super::path_mtu::LONG;
 use super::peer::{Peer, PeerId, PeerState, StagedPacket};
 use super::queue::{Drainer, Ticket};
+use super::rate::Bucket;
 use super::stats::Drop;
 use super::sync::{MutexGuard, read};
 use super::workers::{Context, Job};
@@ -84,6 +86,9 @@ impl Device {
     pub(super) fn send_batch(&self, context: &mut Context, now: Instant, batch: &Arc<TunBatch>) {
         self.route(context, batch);
         self.stats.dropped(Drop::NoPeer, context.unrouted.len());
+        if !context.unrouted.is_empty() {
+            self.evidence.no_peer(now, context.unrouted.iter().map(|&packet| batch.bytes(packet)));
+        }
         for packet in context.unrouted.drain(..) {
             self.reports.send(&*self.platform.tun, now, Report::Unreachable, batch.bytes(packet));
         }
@@ -144,6 +149,7 @@ impl Device {
         let port = self.udp().map(|udp| udp.port());
         let mut state = peer.state();
         let Some(endpoint) = state.core.endpoint() else {
+            note(&mut state.evidence.trouble().no_endpoint, now, group.len(), ());
             drop(state);
             self.dropped(peer, Drop::NoEndpoint, group.len());
             for routed in group {
@@ -151,7 +157,7 @@ impl Device {
             }
             return;
         };
-        let limit = state.path.limit(endpoint.remote, self.mtu());
+        let path_limit = state.path.limit(endpoint.remote, self.mtu());
         let asks = state.path.is_due(now, || group.iter().any(|routed| batch.bytes(routed.packet).len() > LONG));
         let mut out = self.outbounds.take();
         // A datagram from our own port to the endpoint of the peer that would carry it is one we just sent: without
@@ -164,6 +170,9 @@ impl Device {
         };
         out.routed.extend(group.iter().filter(|routed| !looping(routed)));
         self.dropped(peer, Drop::RoutingLoop, group.len() - out.routed.len());
+        if let Some(bucket) = state.limits.as_mut().and_then(|limits| limits.down.as_mut()) {
+            self.dropped(peer, Drop::OverRateDown, limit(bucket, now, batch, &mut out.routed));
+        }
 
         let count = out.routed.iter().map(|routed| u64::from(routed.segments)).sum();
         if count == 0 {
@@ -184,8 +193,8 @@ impl Device {
             self.outbounds.put(out);
             self.settle(context, peer, state);
         }
-        if let Some(limit) = limit {
-            self.report_too_big(now, batch, group.iter().map(|routed| routed.packet), limit);
+        if let Some(path_limit) = path_limit {
+            self.report_too_big(now, batch, group.iter().map(|routed| routed.packet), path_limit);
         }
         if asks {
             self.learn_path_mtu(peer, endpoint.remote);
@@ -274,6 +283,18 @@ impl Device {
             self.outbounds.put(out);
         }
     }
+}
+
+/// Leaves of `routed` what the limit lets through; returns how many packets that it dropped these stood for.
+fn limit(bucket: &mut Bucket, now: Instant, batch: &TunBatch, routed: &mut Vec<Routed>) -> usize {
+    let mut admit = bucket.at(now);
+    let mut dropped = 0;
+    routed.retain(|routed| {
+        let passes = admit(batch.bytes(routed.packet).len());
+        dropped += if passes { 0 } else { routed.segments as usize };
+        passes
+    });
+    dropped
 }
 
 impl SealJob {

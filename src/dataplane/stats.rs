@@ -40,6 +40,8 @@ drops! {
     NoEndpoint,
     /// From the TUN: a datagram of ours to the peer that would carry it.
     RoutingLoop,
+    /// From the TUN: over the limit on what the peer is sent.
+    OverRateDown,
     /// Staged and pushed out by newer packets, or purged.
     Staged,
     /// A queue or the buffer pool was full.
@@ -62,6 +64,8 @@ drops! {
     BadInner,
     /// From the network: authentic, but the inner source is not the peer's.
     SourceNotAllowed,
+    /// From the network: authentic, but over the limit on what the peer sends.
+    OverRateUp,
     /// From the network: mac1 does not verify.
     BadMac,
     /// From the network: refused under load (cookie reply sent, or no token left).

@@ -8,6 +8,7 @@
 use std::io;
 
 use super::device::Device;
+use super::evidence::note;
 use super::io::{Transmit, Udp};
 use super::path_mtu::is_fragmented;
 use super::peer::Peer;
@@ -116,6 +117,9 @@ impl Device {
                         suspected = !is_fragmented(udp, refused.to.remote, refused.segment_len);
                     } else {
                         tracing::debug!("Sending to peer {} at {} failed: {error}", peer.label(), refused.to.remote);
+                        let refusal = (refused.to.remote, error.kind());
+                        let now = self.platform.clock.now();
+                        note(&mut peer.state().evidence.trouble().not_sent, now, 1, refusal);
                         let len =
                             if singly { refused.segment_len.min(refused.bytes.len()) } else { refused.bytes.len() };
                         lost += if singly { 1 } else { refused.count() };

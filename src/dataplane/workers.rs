@@ -20,7 +20,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 
 use super::device::Device;
-use super::events::EventKind;
+use super::events::Event;
 use super::gro::Coalescer;
 use super::handshakes::HandshakeState;
 use super::io::Ready;
@@ -48,7 +48,7 @@ pub(super) struct Context {
     pub(super) share: bool,
     pub(super) coalescer: Coalescer,
     /// What happened to a peer, until its lock is gone.
-    pub(super) events: Vec<EventKind>,
+    pub(super) events: Vec<Event>,
     pub(super) routed: Vec<Routed>,
     /// The peers of `routed`, one for each run of packets.
     pub(super) peers: Vec<Arc<Peer>>,
@@ -149,7 +149,7 @@ impl Device {
         let handles = Vec::with_capacity(workers.count + 2);
         let mut threads = Threads { device: self.clone(), pulse, helpers: workers.count.saturating_sub(1), handles };
         let on_end: Arc<dyn Fn(End) + Send + Sync> = Arc::new(on_end);
-        let packets = move |device: &Device, life: &mut Life| packet_loop(device, life, workers.share);
+        let packets = move |device: &Self, life: &mut Life| packet_loop(device, life, workers.share);
         threads.spawn("packets", Begins::ByItself, &on_end, packets)?;
         for n in 1..workers.count {
             threads.spawn(&format!("worker-{n}"), Begins::WhenGivenWork, &on_end, worker_loop)?;

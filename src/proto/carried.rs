@@ -21,7 +21,7 @@ use super::timestamp::Timestamp;
 
 /// The number of this layout. Whatever is added, taken away or read differently gets another; a process takes over from
 /// one that has the same, and from no other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A value with one form as bytes.
 pub trait Carried: Sized {

@@ -19,6 +19,9 @@ pub const REJECT_AFTER_TIME: Duration = millis(180_000);
 pub const MAX_TIMER_HANDSHAKES: u32 = 18;
 /// Silence after received data that is answered with a keepalive.
 pub const KEEPALIVE_TIMEOUT: Duration = millis(10_000);
+/// How long a peer that used to answer may be silent while data is sent to it, twice over, before a handshake asks whether
+/// it still knows us. Not of the paper, whose 15 s are for a peer that need not answer at all.
+pub const SILENCE: Duration = millis(500);
 /// Age of a session after which all key material of its peer is erased.
 pub const ZERO_KEYS_AFTER: Duration = millis(540_000);
 /// Counter beyond which the next handshake is started (trigger: strictly greater).

@@ -41,9 +41,10 @@ use noise::{Failure, Noise};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The static key in the initiation is not one of our peers'.
-    #[error("unknown peer")]
-    UnknownPeer,
+    /// The static key in the initiation is not one of our peers'. Whoever sent it claims to have that key; nothing
+    /// proves it.
+    #[error("unknown peer {0:?}")]
+    UnknownPeer(PublicKey),
     /// A Diffie-Hellman result was zero: the other side's key is of low order.
     #[error("zero Diffie-Hellman result")]
     ZeroSharedSecret,
@@ -115,13 +116,30 @@ pub fn create_initiation(
     index: Index,
     rng: &mut impl CryptoRng,
 ) -> Result<(PendingInitiation, [u8; INITIATION_LEN]), HandshakeError> {
+    let ephemeral = PrivateKey::generate(rng);
+    create_initiation_with(identity, peer, static_static, preshared_key, timestamp, index, ephemeral)
+}
+
+/// The same with an ephemeral key that the caller has drawn, for this initiation and no other.
+///
+/// # Errors
+/// As [`create_initiation`].
+pub fn create_initiation_with(
+    identity: &Identity,
+    peer: &PublicKey,
+    static_static: &SharedSecret,
+    preshared_key: &PresharedKey,
+    timestamp: Timestamp,
+    index: Index,
+    ephemeral: PrivateKey,
+) -> Result<(PendingInitiation, [u8; INITIATION_LEN]), HandshakeError> {
     let static_key = StaticKey::Initiator {
         key: Arc::clone(&identity.key),
         public: identity.public,
         responder: *peer,
         static_static: static_static.clone(),
     };
-    let ephemeral = OnceLock::from(PrivateKey::generate(rng));
+    let ephemeral = OnceLock::from(ephemeral);
     let mut noise = Noise::initiator(static_key, peer, Arc::new(ephemeral));
     noise.set_preshared_key(preshared_key);
     let message = noise.write(&timestamp.0).map_err(zero_or_bad_tag)?;
@@ -196,7 +214,7 @@ pub fn consume_initiation(
     noise.read(message, &mut timestamp.0).map_err(|failure| match (failure, noise.claimed_static()) {
         // es was computed above, so what failed is ss: ask again for the reason.
         (Failure::DiffieHellman, Some(claimed)) => {
-            secrets.static_static(&claimed).err().unwrap_or(HandshakeError::UnknownPeer)
+            secrets.static_static(&claimed).err().unwrap_or(HandshakeError::UnknownPeer(claimed))
         }
         (failure, _) => zero_or_bad_tag(failure),
     })?;
@@ -217,13 +235,26 @@ impl ReceivedInitiation {
     ///
     /// Source: whitepaper sections 5.4.3 and 5.4.5.
     pub fn respond(
-        mut self,
+        self,
         preshared_key: &PresharedKey,
         index: Index,
         rng: &mut impl CryptoRng,
     ) -> Result<(SessionKeys, [u8; RESPONSE_LEN]), HandshakeError> {
-        // Cannot be occupied: only `respond` sets it, and consumes `self`.
-        let _ = self.ephemeral.set(PrivateKey::generate(rng));
+        self.respond_with(preshared_key, index, PrivateKey::generate(rng))
+    }
+
+    /// The same with an ephemeral key that the caller has drawn, for this response and no other.
+    ///
+    /// # Errors
+    /// As [`ReceivedInitiation::respond`].
+    pub fn respond_with(
+        mut self,
+        preshared_key: &PresharedKey,
+        index: Index,
+        ephemeral: PrivateKey,
+    ) -> Result<(SessionKeys, [u8; RESPONSE_LEN]), HandshakeError> {
+        // Cannot be occupied: only this sets it, and consumes `self`.
+        let _ = self.ephemeral.set(ephemeral);
         self.noise.set_preshared_key(preshared_key);
         let message = self.noise.write(&[]).map_err(zero_or_bad_tag)?;
         let (receive, send) = self.noise.split();

@@ -134,7 +134,7 @@ fn mend(checksum: u16, before: u16, after: u16) -> u16 {
 }
 
 /// Protocol number.
-const UDP: u8 = 17;
+pub const UDP: u8 = 17;
 
 const V4_LEN: usize = 20;
 const V6_LEN: usize = 40;

@@ -8,6 +8,7 @@
 //! Sources: the WireGuard whitepaper, the Noise specification, RFC 7748, RFC 7693, RFC 8439, RFC 6479, RFC 6040.
 
 pub mod allowedips;
+pub mod candidates;
 pub mod carried;
 pub mod constants;
 pub mod cookie;

@@ -4,9 +4,10 @@
 //! [`Peer::poll_output`] and compares [`Peer::poll_timeout`] with the deadline it has scheduled.
 //!
 //! ```text
-//!   Peer --+-- sessions    previous, current, next: who may send and receive with which key
+//!   Peer --+-- reach       where it may be: candidates, and what follows from silence and from other ways
+//!          +-- sessions    previous, current, next: who may send and receive with which key
 //!          +-- handshakes  our pending initiation, and the epoch that voids work in flight
-//!          +-- timers      five deadlines, attempts, the last-sent-handshake stamp
+//!          +-- timers      seven deadlines, attempts, the last-sent-handshake stamp
 //!          +-- presence    whether the peer is heard, for who watches
 //!          +-- output      what the caller is asked to do
 //! ```
@@ -22,6 +23,7 @@ mod handover;
 mod handshakes;
 mod output;
 mod presence;
+mod reach;
 mod sessions;
 
 #[cfg(test)]
@@ -40,6 +42,7 @@ pub use self::output::Output;
 use self::output::Outputs;
 use self::presence::Presence;
 use self::sessions::Sessions;
+use super::candidates::{Attempt, Candidates, Order};
 use super::constants::{KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME, REKEY_TIMEOUT};
 use super::cookie::CookieJar;
 use super::endpoint::Endpoint;
@@ -106,6 +109,8 @@ pub struct PeerStatus {
     pub rx_packets: u64,
     /// The datagrams of `tx_bytes`.
     pub tx_packets: u64,
+    /// Which candidate is preferred.
+    pub order: Order,
     /// Seconds; 0 is off.
     pub persistent_keepalive: u16,
     /// The preshared key; all zero if none.
@@ -119,6 +124,14 @@ pub struct Peer {
     preshared_key: PresharedKey,
     is_up: bool,
     endpoint: Option<Endpoint>,
+    /// Other addresses than the endpoint, if any were ever given.
+    candidates: Option<Box<Candidates>>,
+    /// The initiation that was sent last, while it may be answered.
+    attempt: Option<Box<Attempt>>,
+    /// The next initiation is for a peer that answered a moment ago.
+    is_urgent: bool,
+    /// The next counter half a second after the first packet that was not answered; `None` before.
+    unanswered_from: Option<u64>,
     sessions: Sessions,
     handshake: Handshake,
     epoch: Epoch,
@@ -149,6 +162,10 @@ impl Peer {
             preshared_key: PresharedKey::default(),
             is_up: false,
             endpoint: None,
+            candidates: None,
+            attempt: None,
+            is_urgent: false,
+            unanswered_from: None,
             sessions: Sessions::default(),
             handshake: Handshake::default(),
             epoch: Epoch::default(),
@@ -176,6 +193,7 @@ impl Peer {
     pub fn status(&self) -> PeerStatus {
         PeerStatus {
             endpoint: self.endpoint,
+            order: self.candidates.as_ref().map_or(Order::default(), |candidates| candidates.order()),
             last_handshake: self.last_handshake,
             rx_bytes: self.rx_bytes,
             tx_bytes: self.tx_bytes,
@@ -215,9 +233,17 @@ impl Peer {
     /// what could not be sent without one.
     pub fn set_endpoint(&mut self, remote: SocketAddr) {
         let had_none = self.endpoint.replace(Endpoint::configured(remote)).is_none();
+        if let Some(candidates) = &mut self.candidates {
+            candidates.endpoint_was_set();
+        }
         if had_none {
             self.resume_sending();
         }
+    }
+
+    /// Forgets where the peer was heard from; nothing is asked for.
+    pub fn replace_endpoint(&mut self, remote: Option<SocketAddr>) {
+        self.endpoint = remote.map(Endpoint::configured);
     }
 
     /// Returns the endpoint.
@@ -244,11 +270,6 @@ impl Peer {
         if had_none {
             self.resume_sending();
         }
-    }
-
-    /// Tells whether the interface is up.
-    pub fn is_up(&self) -> bool {
-        self.is_up
     }
 
     /// The interface went up: timers may run; flush; one keepalive if persistent keepalive is on.
@@ -302,9 +323,10 @@ impl Peer {
         if !self.is_up {
             return;
         }
+        let is_conversation = self.timers.is_armed(Timer::PassiveKeepalive);
         self.timers.authenticated_packet_sent(now);
-        if sent.data {
-            self.timers.data_sent(now, rng);
+        if sent.data && self.timers.data_sent(now, rng) && is_conversation {
+            self.expect_answers(now);
         }
         self.keep_key_fresh_after_sending(now);
     }
@@ -425,6 +447,7 @@ impl Peer {
         }
         if self.timers.take_expired(Timer::NewHandshake, now) {
             self.clear_source();
+            self.look_up();
             self.request_handshake(now);
         }
         if self.timers.take_expired(Timer::ZeroKeys, now) {
@@ -432,6 +455,12 @@ impl Peer {
         }
         if self.timers.take_expired(Timer::PersistentKeepalive, now) {
             self.start_persistent_keepalive(now);
+        }
+        if self.timers.take_expired(Timer::Silence, now) {
+            self.ask_silent_peer(now);
+        }
+        if self.timers.take_expired(Timer::NextCandidate, now) {
+            self.ask_next_candidate(now);
         }
         self.outputs.silent |= self.presence.fell_silent(now);
     }
@@ -461,6 +490,7 @@ impl Peer {
     fn retry_handshake(&mut self, now: Instant, rng: &mut impl Rng) {
         if self.timers.attempts_exhausted() {
             self.timers.handshake_given_up(now);
+            self.end_attempt();
             self.outputs.purge = true;
             self.outputs.gave_up = true;
             return;
@@ -476,6 +506,7 @@ impl Peer {
         self.timers.handshake_retried();
         self.timers.await_response(now, rng);
         self.clear_source();
+        self.look_up();
         self.outputs.initiate = true;
     }
 

@@ -1,4 +1,4 @@
-//! The five timers of a peer and the stamp that spaces initiations: told what happened, answering what is due.
+//! The timers of a peer and the stamp that spaces initiations: told what happened, answering what is due.
 //!
 //! | timer              | armed by                                   | cancelled by                    |
 //! |--------------------|--------------------------------------------|---------------------------------|
@@ -7,6 +7,11 @@
 //! | new handshake      | data sent: 15 s + jitter, if idle          | anything authenticated received |
 //! | zero keys          | session derived: 540 s; gave up, if idle   | -                               |
 //! | persistent keepalive | anything authenticated sent or received  | interval set to 0               |
+//! | silence            | data sent in a conversation: twice 500 ms  | anything authenticated received |
+//! | next candidate     | initiation sent: see `candidates`          | response, or a later initiation |
+//!
+//! The first five are the protocol's. The last two are this implementation's, and lead to nothing that the protocol
+//! does not allow at that moment.
 //!
 //! Functions are named after what happened, and are called in the order in which `peer` calls them. A timer is only a
 //! deadline: nothing runs by itself.
@@ -20,7 +25,7 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 
 use super::carried::{Carried, Malformed, Reader, Writer};
-use super::constants::{KEEPALIVE_TIMEOUT, MAX_JITTER, MAX_TIMER_HANDSHAKES, REKEY_TIMEOUT, ZERO_KEYS_AFTER};
+use super::constants::{KEEPALIVE_TIMEOUT, MAX_JITTER, MAX_TIMER_HANDSHAKES, REKEY_TIMEOUT, SILENCE, ZERO_KEYS_AFTER};
 use super::time::Instant;
 
 /// The name of a timer, and its place in the array of deadlines.
@@ -36,9 +41,13 @@ pub(crate) enum Timer {
     ZeroKeys,
     /// The configured interval passed without traffic.
     PersistentKeepalive,
+    /// A peer that used to answer does not any more.
+    Silence,
+    /// The next address is to be asked with the pending initiation.
+    NextCandidate,
 }
 
-const TIMERS: usize = 5;
+const TIMERS: usize = 7;
 
 /// The deadlines, the attempts and the stamp of one peer.
 #[derive(Debug, Default)]
@@ -68,14 +77,34 @@ impl Timers {
     /// An initiation, response, keepalive or data packet was received, authentic and not replayed.
     pub(crate) fn authenticated_packet_received(&mut self, now: Instant) {
         self.cancel(Timer::NewHandshake);
+        self.cancel(Timer::Silence);
         self.rearm_persistent_keepalive(now);
     }
 
-    /// A packet that is not a keepalive was accepted by the socket.
-    pub(crate) fn data_sent(&mut self, now: Instant, rng: &mut impl Rng) {
-        if !self.is_armed(Timer::NewHandshake) {
+    /// A packet that is not a keepalive was accepted by the socket. Tells whether it is the first since something was
+    /// received.
+    pub(crate) fn data_sent(&mut self, now: Instant, rng: &mut impl Rng) -> bool {
+        let is_first = !self.is_armed(Timer::NewHandshake);
+        if is_first {
             self.arm(Timer::NewHandshake, now.plus(KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + jitter(rng)));
         }
+        is_first
+    }
+
+    /// What is sent from now on should be answered soon.
+    pub(crate) fn expect_answers(&mut self, now: Instant) {
+        self.arm(Timer::Silence, now.plus(SILENCE));
+    }
+
+    /// The same, up to when an initiation may be sent.
+    pub(crate) fn expect_answers_until_allowed(&mut self) {
+        let allowed_from = self.last_sent_handshake.unwrap_or_default().plus(REKEY_TIMEOUT);
+        self.arm(Timer::Silence, allowed_from);
+    }
+
+    /// The next candidate is to be asked at `when`, `None`: there is no other.
+    pub(crate) fn ask_next_candidate(&mut self, when: Option<Instant>) {
+        self.deadlines[Timer::NextCandidate as usize] = when;
     }
 
     /// A packet that is not a keepalive was received. Keepalives do not count: two idle peers would answer each other

@@ -7,6 +7,8 @@
 //!
 //! Source: <https://cr.yp.to/libtai/tai64.html>; whitepaper section 5.1; whitening as the kernel's `tai64n_now`.
 
+use std::time::Duration;
+
 use super::time::WallTime;
 
 /// A 12-byte TAI64N label: 8 bytes seconds (big-endian, offset 0x400000000000000a), 4 bytes nanoseconds (big-endian).
@@ -29,6 +31,19 @@ impl Timestamp {
     pub fn after(last: Option<Self>, wall: WallTime) -> Self {
         let now = Self::whitened(wall);
         last.map_or(now, |last| now.max(last.next_granule()))
+    }
+
+    /// Returns the time from `earlier` to `self`, or zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        let ([secs, nanos], [earlier_secs, earlier_nanos]) = (self.parts(), earlier.parts());
+        let difference = Duration::new(secs, 0).saturating_add(Duration::from_nanos(nanos));
+        difference.saturating_sub(Duration::new(earlier_secs, 0).saturating_add(Duration::from_nanos(earlier_nanos)))
+    }
+
+    /// Returns the label's seconds and nanoseconds.
+    fn parts(self) -> [u64; 2] {
+        let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3] = self.0;
+        [u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7]), u64::from(u32::from_be_bytes([n0, n1, n2, n3]))]
     }
 
     fn next_granule(self) -> Self {
@@ -76,6 +91,15 @@ mod tests {
             last = next;
         }
         assert_eq!(Timestamp::after(Some(last), WallTime { secs: WALL.secs + 100, nanos: 0 }).0[7], 0x0a + 100);
+    }
+
+    #[test]
+    fn the_time_between_two_labels_is_that_between_the_clocks() {
+        let later = Timestamp::whitened(WallTime { secs: WALL.secs + 86_400, nanos: 0 });
+        let between = Duration::new(86_399, 1_000_000_000 - (7 << 24));
+        assert_eq!(later.since(Timestamp::whitened(WALL)), between);
+        assert_eq!(Timestamp::whitened(WALL).since(later), Duration::ZERO);
+        assert_eq!(Timestamp([0xff; 12]).since(Timestamp::default()).as_secs(), u64::MAX, "a hostile label");
     }
 
     #[test]

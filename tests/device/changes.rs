@@ -6,8 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rvpn::dataplane::configure::{Change, PeerChange};
+use rvpn::dataplane::stats::Drop as Reason;
 use rvpn::platform::fake::PATIENCE;
-use rvpn::proto::keys::PresharedKey;
+use rvpn::proto::keys::{PresharedKey, PublicKey};
 
 use crate::config::{self, Keys};
 use crate::packets::{Flow, is_unreachable};
@@ -343,4 +344,70 @@ fn nothing_that_was_made_outlives_its_use() {
         assert!(left.keypairs_made > 5 && left.buffers_made > 0, "{left}");
     }
     assert_eq!(world.nodes[0].device.objects().peers_made, 6);
+}
+
+#[test]
+fn a_peer_that_is_forgotten_keeps_what_was_configured_and_shakes_hands_anew() {
+    let world = World::new(1);
+    world.shake();
+    let [near, far] = &world.nodes;
+    let configured: SocketAddr = "192.0.2.77:7".parse().expect("an address");
+    config::add_peer(&near.device, far.keys.public, Some(configured), &far.inner);
+    world.ping(1, 1);
+    assert_eq!(config::endpoint(&near.device, 0), Some(far.outer), "it was heard from there");
+
+    assert_eq!(near.device.forget(Some(&far.keys.public)), 1);
+    assert_eq!(config::endpoint(&near.device, 0), Some(configured));
+    assert_eq!(near.device.objects().keypairs, 0);
+    assert_eq!(near.device.snapshot().peers[0].allowed_ips.len(), 2);
+    assert_eq!(near.device.forget(Some(&PublicKey([9; 32]))), 0);
+
+    // A second initiation within moments would be taken for a flood.
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(far.device.forget(None), 1);
+    world.ping(1, 2);
+    assert_eq!(config::endpoint(&near.device, 0), Some(far.outer));
+}
+
+#[test]
+fn limits_hold_each_way_and_what_is_over_them_is_counted() {
+    let world = World::new(1);
+    world.shake();
+    let [near, far] = &world.nodes;
+    let limit = |node: &Node, of: &Node, rate_up, rate_down| {
+        config::apply_peer(&node.device, PeerChange { rate_up, rate_down, ..PeerChange::new(of.keys.public) });
+    };
+    // Time stands still: of 64 packets of more than 125 bytes, one fits into a quarter of a second at 500 bytes a second.
+    let burst = || {
+        let packets: Vec<_> = (0..64).map(|n| world.flow4(0).numbered(n, 200)).collect();
+        near.tun().inject_all(packets.iter().map(Vec::as_slice));
+        assert_eq!(far.receive(1), [0]);
+        world.clock.advance(Duration::from_secs(10));
+        world.ping(0, 1000);
+        world.clock.advance(Duration::from_secs(10));
+    };
+    limit(near, far, None, Some(4_000));
+    burst();
+    assert_eq!(near.device.stats().drops(Reason::OverRateDown), 63);
+
+    limit(near, far, None, Some(0));
+    limit(far, near, Some(4_000), None);
+    burst();
+    assert_eq!(near.device.stats().drops(Reason::OverRateDown), 63, "there is no limit any more");
+    assert_eq!(far.device.stats().drops(Reason::OverRateUp), 63);
+    assert_eq!((far.device.snapshot().peers[0].rate_up, far.device.snapshot().peers[0].rate_down), (4_000, 0));
+}
+
+#[test]
+fn a_peer_that_a_file_describes_stays_when_all_are_replaced() {
+    let world = World::new(1);
+    let (device, key) = (&world.nodes[0].device, world.nodes[1].keys.public);
+    config::apply_peer(device, PeerChange { is_from_file: true, ..PeerChange::new(key) });
+    config::apply_peer(device, PeerChange::new(PublicKey([9; 32])));
+    world.shake();
+    config::remove_peers(device);
+    assert_eq!(device.snapshot().peers.iter().map(|peer| peer.public_key).collect::<Vec<_>>(), [key]);
+    world.ping(0, 1);
+    config::apply_peer(device, PeerChange { remove: true, ..PeerChange::new(key) });
+    assert!(device.snapshot().peers.is_empty());
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rvpn::dataplane::configure::Change;
-use rvpn::dataplane::events::{EventKind, Subscription, Taken};
+use rvpn::dataplane::events::{EventKind, PeerLabel, Subscription, Taken};
 use rvpn::platform::fake::PATIENCE;
 use rvpn::proto::keys::PublicKey;
 
@@ -16,11 +16,15 @@ use crate::world::{Log, World};
 fn subscribe(world: &World, n: usize) -> (Subscription, Arc<Log<()>>) {
     let woken = Arc::new(Log::new());
     let log = Arc::clone(&woken);
-    (world.nodes[n].device.subscribe(move || log.push(())), woken)
+    (world.nodes[n].device.events().subscribe(move || log.push(())), woken)
+}
+
+fn unnamed(public_key: PublicKey) -> PeerLabel {
+    PeerLabel { public_key, name: None }
 }
 
 fn kinds(taken: &Taken) -> Vec<EventKind> {
-    taken.events.iter().map(|event| event.kind).collect()
+    taken.events.iter().map(|event| event.kind.clone()).collect()
 }
 
 #[test]
@@ -33,7 +37,7 @@ fn both_ends_of_a_first_handshake_are_told_once() {
         let other = &world.nodes[1 - n];
         let taken = subscription.take();
         assert_eq!(kinds(&taken), [EventKind::Connected { endpoint: other.outer }]);
-        assert_eq!(taken.events[0].peer, Some(other.keys.public));
+        assert_eq!(taken.events[0].peer, Some(unnamed(other.keys.public)));
         assert_eq!(subscription.take(), Taken::default());
     }
 }
@@ -61,15 +65,16 @@ fn changes_of_peers_are_told_in_order_and_a_stolen_prefix_with_both_peers() {
     config::add_peer(device, second, None, &[stolen]);
     config::add_peer(device, second, None, &[stolen]);
     config::remove_peers(device);
-    let told: Vec<_> = subscription.take().events.iter().map(|event| (event.peer, event.kind)).collect();
-    let by_second = EventKind::AllowedIpStolen { prefix: config::host_prefix(stolen), by: second };
+    let told: Vec<_> =
+        subscription.take().events.iter().map(|event| (event.peer.clone(), event.kind.clone())).collect();
+    let by_second = EventKind::AllowedIpStolen { prefix: config::host_prefix(stolen), by: unnamed(second) };
     let expected = [
         (second, EventKind::PeerAdded),
         (first, by_second),
         (first, EventKind::PeerRemoved),
         (second, EventKind::PeerRemoved),
     ];
-    assert_eq!(told, expected.map(|(peer, kind)| (Some(peer), kind)));
+    assert_eq!(told, expected.map(|(peer, kind)| (Some(unnamed(peer)), kind)));
 }
 
 #[test]
@@ -95,7 +100,7 @@ fn who_does_not_listen_loses_the_oldest_and_is_told_how_many() {
     }
     let taken = subscription.take();
     assert_eq!((taken.missed, taken.events.len()), (904, 4096));
-    assert_eq!(taken.events[0].peer, Some(key(904)));
+    assert_eq!(taken.events[0].peer, Some(unnamed(key(904))));
     assert_eq!(subscription.take(), Taken::default());
 }
 
@@ -104,7 +109,7 @@ fn a_subscription_that_was_dropped_is_no_longer_woken() {
     let world = World::new(1);
     let wakes = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&wakes);
-    let subscription = world.nodes[0].device.subscribe(move || {
+    let subscription = world.nodes[0].device.events().subscribe(move || {
         count.fetch_add(1, Ordering::SeqCst);
     });
     config::add_peer(&world.nodes[0].device, Keys::of_node(7).public, None, &[]);

@@ -11,6 +11,7 @@ use rvpn::dataplane::handover::{Held, Resumption};
 use rvpn::dataplane::io::{Network, Platform, Udp};
 use rvpn::dataplane::workers::{Share, Workers};
 use rvpn::platform::fake::{Host, PATIENCE, Train};
+use rvpn::proto::endpoint::Source;
 
 use crate::config;
 use crate::world::{Node, World};
@@ -24,8 +25,8 @@ impl Network for Given {
         given.map_or_else(|| self.0.bind(port, mark), |socket| Ok(socket))
     }
 
-    fn route_interface(&self, remote: SocketAddr, mark: u32) -> Option<u32> {
-        self.0.route_interface(remote, mark)
+    fn source_towards(&self, remote: SocketAddr, mark: u32) -> Option<Source> {
+        self.0.source_towards(remote, mark)
     }
 }
 

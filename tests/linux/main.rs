@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rvpn::platform::linux::link_monitor::LinkMonitor;
+use rvpn::platform::linux::placement::Placement;
 use rvpn::platform::linux::route_monitor::RouteMonitor;
 use rvpn::platform::linux::tun::{LinuxTun, TunOptions};
 use rvpn::platform::linux::udp_offload::Trains;
@@ -25,7 +26,7 @@ mod udp;
 fn every_descriptor_is_close_on_exec() {
     let Some(_namespace) = Namespace::enter() else { return };
     let tun = Arc::new(LinuxTun::open("wg0", TunOptions::default()).unwrap());
-    let (platform, _) = platform(Arc::clone(&tun), Trains::Any).unwrap();
+    let (platform, _) = platform(Arc::clone(&tun), Trains::Any, Placement::default()).unwrap();
     let _udp = platform.network.bind(0, 0).unwrap();
     let _links = LinkMonitor::new(Arc::clone(&tun)).unwrap();
     let _routes = RouteMonitor::new().unwrap();

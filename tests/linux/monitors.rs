@@ -114,7 +114,7 @@ fn changed_routes_addresses_rules_and_links_are_told() {
     let monitor = RouteMonitor::new().unwrap();
     let stop = monitor.stopper();
     let (sender, receiver) = channel();
-    let thread = std::thread::spawn(move || monitor.run(|| sender.send(()).unwrap()));
+    let thread = std::thread::spawn(move || monitor.run(|_| sender.send(()).unwrap()));
     for change in [
         "link add one type veth peer name other",
         "addr add 10.1.0.1/24 dev one",

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rvpn::dataplane::io::{Network, Poller, Transmit, Tun};
 use rvpn::dataplane::offload::{Offload, PartialChecksum, Segmentation};
 use rvpn::dataplane::packet::TunBatch;
+use rvpn::platform::linux::placement::Placement;
 use rvpn::platform::linux::poller::LinuxPoller;
 use rvpn::platform::linux::tun::{LinuxTun, TunError, TunOptions};
 use rvpn::platform::linux::udp::LinuxNetwork;
@@ -92,7 +93,7 @@ fn a_train_of_datagrams_comes_out_as_one_packet() {
     }
     let stand_in = stand_in();
     let poller = Arc::new(LinuxPoller::new(stand_in.as_fd()).unwrap());
-    let udp = LinuxNetwork::new(poller, Trains::Any).unwrap().bind(0, 0).unwrap();
+    let udp = LinuxNetwork::new(poller, Trains::Any, Placement::default()).unwrap().bind(0, 0).unwrap();
     let to = Endpoint::configured("10.77.0.2:9".parse().unwrap());
     udp.send(&[Transmit { to, ds: 0, bytes: &[1; 3 * 1000 + 1], segment_len: 1000 }]).1.unwrap();
     let packet = read_until(&tun, |packet| packet[9] == 17);
@@ -107,7 +108,7 @@ fn a_segment_longer_than_the_mtu_refuses_the_train_and_not_the_datagrams() {
     let _tun = namespace.tun(TunOptions::default());
     let stand_in = stand_in();
     let poller = Arc::new(LinuxPoller::new(stand_in.as_fd()).unwrap());
-    let udp = LinuxNetwork::new(poller, Trains::Any).unwrap().bind(0, 0).unwrap();
+    let udp = LinuxNetwork::new(poller, Trains::Any, Placement::default()).unwrap().bind(0, 0).unwrap();
     if udp.max_segments() == 1 {
         return println!("skipped: this kernel has no UDP_SEGMENT");
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rvpn::dataplane::io::{Families, Network, Poller, Transmit, Udp};
 use rvpn::dataplane::packet::{Pool, UdpBatch};
+use rvpn::platform::linux::placement::Placement;
 use rvpn::platform::linux::poller::LinuxPoller;
 use rvpn::platform::linux::udp::LinuxNetwork;
 use rvpn::platform::linux::udp_offload::Trains;
@@ -336,11 +337,11 @@ fn the_mark_decides_the_route() {
     namespace.ip("route add default via 10.2.0.2 table 7");
     namespace.ip("rule add fwmark 9 lookup 7");
     let network = Host::network();
-    let interface = |name| namespace.index(name);
+    let by = |name, address: &str| Some(Source { address: address.parse().unwrap(), interface: namespace.index(name) });
     let remote = "192.0.2.1:5".parse().unwrap();
-    assert_eq!(network.route_interface(remote, 0), Some(interface("one")));
-    assert_eq!(network.route_interface(remote, 9), Some(interface("two")));
-    assert_eq!(network.route_interface("[2001:db8::1]:5".parse().unwrap(), 0), None);
+    assert_eq!(network.source_towards(remote, 0), by("one", "10.1.0.1"));
+    assert_eq!(network.source_towards(remote, 9), by("two", "10.2.0.1"));
+    assert_eq!(network.source_towards("[2001:db8::1]:5".parse().unwrap(), 0), None);
     let udp = network.bind(0, 9).unwrap();
     udp.set_mark(0).unwrap();
     udp.set_mark(u32::MAX).unwrap();
@@ -365,12 +366,14 @@ impl Host {
     fn new() -> Self {
         let stand_in = stand_in();
         let poller = Arc::new(LinuxPoller::new(stand_in.as_fd()).unwrap());
-        let udp = LinuxNetwork::new(Arc::clone(&poller), Trains::Any).unwrap().bind(0, 0).unwrap();
+        let udp =
+            LinuxNetwork::new(Arc::clone(&poller), Trains::Any, Placement::default()).unwrap().bind(0, 0).unwrap();
         Self { udp, poller, pool: Pool::new(64), _stand_in: stand_in }
     }
 
     fn network() -> LinuxNetwork {
-        LinuxNetwork::new(Arc::new(LinuxPoller::new(stand_in().as_fd()).unwrap()), Trains::Any).unwrap()
+        LinuxNetwork::new(Arc::new(LinuxPoller::new(stand_in().as_fd()).unwrap()), Trains::Any, Placement::default())
+            .unwrap()
     }
 
     fn address(&self, ip: &str) -> SocketAddr {

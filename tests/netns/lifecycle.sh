@@ -65,7 +65,9 @@ wg show wg1 >/dev/null || fail "not ready when the start returned"
 link_exists wg1 || fail "no interface when the start returned"
 exec 7>&-
 program=$(readlink -f "$(command -v "$IMPL")")
-daemon=$(for pid in $(world_pids); do [[ $(readlink "/proc/$pid/exe") != "$program" ]] || echo "$pid"; done)
+# Beside it there is the process that looks up names for it.
+is_the_daemon() { [[ $(readlink "/proc/$1/exe") == "$program" && $(<"/proc/$1/comm") != rvpn-names ]]; }
+daemon=$(for pid in $(world_pids); do ! is_the_daemon "$pid" || echo "$pid"; done)
 [[ $daemon =~ ^[0-9]+$ ]] || fail "not one process runs in the background but '$daemon'"
 if is_rvpn "$IMPL"; then
     expect "the session it leads" "$(ps -o sid= -p "$daemon" | tr -d ' ')" "$daemon"

@@ -24,7 +24,7 @@ use rvpn::dataplane::packet::{TunBatch, UdpBatch};
 use rvpn::dataplane::workers::{Inline, PacketWay};
 use rvpn::platform::fake::FakeClock;
 use rvpn::proto::allowedips::Prefix;
-use rvpn::proto::endpoint::Endpoint;
+use rvpn::proto::endpoint::{Endpoint, Source};
 use rvpn::proto::handshake::Identity;
 use rvpn::proto::keys::PrivateKey;
 use rvpn::proto::time::{Instant, WallTime};
@@ -295,7 +295,7 @@ impl Network for OneSocket {
         Ok(self.0.clone())
     }
 
-    fn route_interface(&self, _remote: SocketAddr, _mark: u32) -> Option<u32> {
+    fn source_towards(&self, _remote: SocketAddr, _mark: u32) -> Option<Source> {
         None
     }
 }

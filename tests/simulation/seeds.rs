@@ -31,7 +31,9 @@ fn invariants_hold_over_a_bad_network_and_the_tunnel_works_again_after_it() {
         let first = first.parse().expect("RVPN_SEED is a number");
         let end = end.parse().unwrap_or(first + 1);
         if std::env::var_os("RVPN_LOG").is_some() {
-            rvpn::control::log::start(rvpn::control::log::Level::Verbose);
+            // Without the limits of the program's log.
+            let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_target(false);
+            let _ = tracing::subscriber::set_global_default(log.with_writer(std::io::stderr).finish());
         }
         (first..end).for_each(|seed| {
             scenario::run(seed, TIME);

@@ -23,6 +23,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -180,9 +181,9 @@ class Soak:
 
     def balance(self):
         found = []
-        for daemon, log in zip(self.tunnel.daemons, self.logs):
-            daemon.send_signal(signal.SIGUSR1)
-            objects = within(5, "SIGUSR1 is answered", lambda: (self.rekeys.extend(log.read()), log.take_objects())[1])
+        for name, daemon, log in zip(self.tunnel.names, self.tunnel.daemons, self.logs):
+            self.rekeys.extend(log.read())
+            objects = ask_objects(name)
             objects["threads"] = len(os.listdir(f"/proc/{daemon.pid}/task"))
             objects["files"] = len(os.listdir(f"/proc/{daemon.pid}/fd"))
             found.append(objects)
@@ -277,7 +278,7 @@ class LogReader:
 
     def __init__(self, path):
         self.path, self.offset = path, 0
-        self.objects, self.left = None, None
+        self.left = None
         # Its times are of the calendar.
         self.calendar = time.time() - time.monotonic()
 
@@ -292,8 +293,6 @@ class LogReader:
         for line in data.decode(errors="replace").splitlines():
             if "Keypair created" in line:
                 made.append(self.when(line))
-            elif "holds: " in line:
-                self.objects = counts(line)
             elif "left: " in line:
                 self.left = counts(line)
         return made
@@ -303,12 +302,20 @@ class LogReader:
         parsed = time.strptime(stamp[1] + "UTC", "%Y-%m-%dT%H:%M:%S%Z")
         return calendar.timegm(parsed) + float(stamp[2]) - self.calendar
 
-    def take_objects(self):
-        objects, self.objects = self.objects, None
-        return objects
-
     def take_left(self):
         return self.left
+
+
+def ask_objects(name):
+    """Asks the daemon what it holds."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(f"/var/run/wireguard/{name}.sock")
+        client.sendall(b"rvpn_ask=objects\n\n")
+        answer = b""
+        while chunk := client.recv(4096):
+            answer += chunk
+    return counts(answer.decode().splitlines()[0])
 
 
 def counts(line):

@@ -116,8 +116,15 @@ keys! {
     TxBytes = "tx_bytes",
     Errno = "errno",
     RvpnName = "rvpn_name",
+    RvpnFile = "rvpn_file",
+    RvpnRateUp = "rvpn_rate_up",
+    RvpnRateDown = "rvpn_rate_down",
     RvpnAead = "rvpn_aead",
     RvpnOffload = "rvpn_offload",
+    /// Where a peer may be; rvpn alone.
+    RvpnEndpoints = "rvpn_endpoints",
+    /// Which of them is preferred; rvpn alone.
+    RvpnEndpointOrder = "rvpn_endpoint_order",
 }
 
 impl fmt::Display for Key {

@@ -19,6 +19,7 @@
 
 mod allowed_ip;
 mod ask;
+mod candidate;
 mod endpoint;
 mod error;
 mod key;
@@ -33,6 +34,7 @@ mod status;
 
 pub use allowed_ip::{AllowedIp, AllowedIpChange};
 pub use ask::Ask;
+pub use candidate::{Candidate, EndpointOrder, MAX_CANDIDATES};
 pub use endpoint::{ScopeOf, no_scopes};
 pub use error::{Errno, Fault, Key, ParseError};
 pub use key::{PublicKey, SecretKey};

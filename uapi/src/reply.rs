@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::candidate::{self, EndpointOrder};
 use crate::endpoint::{self, ScopeOf};
 use crate::error::{Errno, Fault, Key, ParseError};
 use crate::key::{PublicKey, SecretKey};
@@ -113,6 +114,10 @@ fn peer_line(peer: &mut PeerStatus, key: Key, value: &[u8], scope_of: &ScopeOf) 
             peer.preshared_key = Some(SecretKey::from_hex(value).ok_or(bad)?).filter(|key| !key.is_zero());
         }
         Key::Endpoint => peer.endpoint = Some(endpoint::parse(value, scope_of).ok_or(bad)?),
+        Key::RvpnEndpoints => {
+            candidate::parse_list(&mut peer.endpoints, value, scope_of).ok_or(bad)?;
+        }
+        Key::RvpnEndpointOrder => peer.endpoint_order = EndpointOrder::parse(value).unwrap_or_default(),
         Key::LastHandshakeSeconds => {
             let seconds = number::parse(value).ok_or(bad)?;
             peer.last_handshake = at(Duration::new(seconds, handshake.subsec_nanos()));
@@ -126,6 +131,9 @@ fn peer_line(peer: &mut PeerStatus, key: Key, value: &[u8], scope_of: &ScopeOf) 
         Key::PersistentKeepalive => peer.persistent_keepalive = number::parse(value).ok_or(bad)?,
         // One that a later release would take is as good as none.
         Key::RvpnName => peer.name = PeerName::parse(value).flatten(),
+        Key::RvpnFile => peer.is_from_file = value == b"true",
+        Key::RvpnRateUp => peer.rate_up = number::parse(value).ok_or(bad)?,
+        Key::RvpnRateDown => peer.rate_down = number::parse(value).ok_or(bad)?,
         Key::AllowedIp => {
             let network = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             peer.allowed_ips.push(network.ok_or(bad)?);

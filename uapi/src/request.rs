@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::allowed_ip::AllowedIpChange;
 use crate::ask::Ask;
+use crate::candidate::{self, EndpointOrder};
 use crate::endpoint::{self, ScopeOf};
 use crate::error::{Errno, Fault, Key, ParseError};
 use crate::key::{PublicKey, SecretKey};
@@ -254,8 +255,15 @@ fn peer_line(peer: &mut PeerSet, key: Key, value: &[u8], scope_of: &ScopeOf) -> 
         Key::Remove => peer.remove = truth(value).ok_or(bad)?,
         Key::UpdateOnly => peer.update_only = truth(value).ok_or(bad)?,
         Key::RvpnName => peer.name = Some(PeerName::parse(value).ok_or(bad)?),
+        Key::RvpnRateUp => peer.rate_up = Some(number::parse(value).ok_or(bad)?),
+        Key::RvpnRateDown => peer.rate_down = Some(number::parse(value).ok_or(bad)?),
         Key::PresharedKey => peer.preshared_key = Some(SecretKey::from_hex(value).ok_or(bad)?),
         Key::Endpoint => peer.endpoint = Some(endpoint::parse(value, scope_of).ok_or(bad)?),
+        Key::RvpnEndpoints => {
+            let list = peer.endpoints.get_or_insert_default();
+            candidate::parse_list(list, value, scope_of).ok_or(bad)?;
+        }
+        Key::RvpnEndpointOrder => peer.endpoint_order = Some(EndpointOrder::parse(value).ok_or(bad)?),
         Key::PersistentKeepalive => peer.persistent_keepalive = Some(number::parse(value).ok_or(bad)?),
         Key::ReplaceAllowedIps => {
             peer.replace_allowed_ips = truth(value).ok_or(bad)?;
@@ -289,7 +297,9 @@ pub fn write_errno(out: &mut Vec<u8>, operation: Operation, error: Option<Errno>
 
 /// Appends `set` as a request. Room is made once, so that no copy of a secret is left behind by growing.
 pub fn write_set(set: &Set, out: &mut Vec<u8>) {
-    out.reserve(set.peers.iter().map(|peer| 512 + 64 * peer.allowed_ips.len()).sum::<usize>() + 512);
+    let of_peer =
+        |peer: &PeerSet| 512 + 64 * peer.allowed_ips.len() + 300 * peer.endpoints.as_ref().map_or(0, Vec::len);
+    out.reserve(set.peers.iter().map(of_peer).sum::<usize>() + 512);
     out.extend_from_slice(b"set=1\n");
     if let Some(key) = &set.private_key {
         write_secret(out, Key::PrivateKey, key);
@@ -320,11 +330,25 @@ fn write_peer(peer: &PeerSet, out: &mut Vec<u8>) {
     if let Some(name) = &peer.name {
         write_line(out, Key::RvpnName, name.as_ref().map_or("", PeerName::as_str));
     }
+    for (key, rate) in [(Key::RvpnRateUp, peer.rate_up), (Key::RvpnRateDown, peer.rate_down)] {
+        if let Some(rate) = rate {
+            write_line(out, key, rate);
+        }
+    }
     if let Some(key) = &peer.preshared_key {
         write_secret(out, Key::PresharedKey, key);
     }
     if let Some(endpoint) = peer.endpoint {
         write_endpoint(out, endpoint);
+    }
+    if let Some(list) = &peer.endpoints {
+        match list.split_first() {
+            None => write_line(out, Key::RvpnEndpoints, ""),
+            Some(_) => list.iter().for_each(|candidate| write_line(out, Key::RvpnEndpoints, candidate)),
+        }
+    }
+    if let Some(order) = peer.endpoint_order {
+        write_line(out, Key::RvpnEndpointOrder, order);
     }
     if let Some(seconds) = peer.persistent_keepalive {
         write_line(out, Key::PersistentKeepalive, seconds);

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::allowed_ip::AllowedIpChange;
+use crate::candidate::{Candidate, EndpointOrder};
 use crate::key::{PublicKey, SecretKey};
 use crate::name::PeerName;
 
@@ -34,10 +35,18 @@ pub struct PeerSet {
     pub update_only: bool,
     /// The new name; `Some(None)` takes it away. Only rvpn keeps names.
     pub name: Option<Option<PeerName>>,
+    /// The new limit on what it may send, in bits a second; 0 takes it away. Only rvpn has limits.
+    pub rate_up: Option<u64>,
+    /// The new limit on what it may be sent, in bits a second; 0 takes it away.
+    pub rate_down: Option<u64>,
     /// The new preshared key; all zero removes it.
     pub preshared_key: Option<SecretKey>,
     /// The new endpoint.
     pub endpoint: Option<SocketAddr>,
+    /// Where it may be, in place of what was said before; none of them if it is empty. rvpn alone knows it.
+    pub endpoints: Option<Vec<Candidate>>,
+    /// Which of these is preferred. rvpn alone knows it.
+    pub endpoint_order: Option<EndpointOrder>,
     /// The new interval of persistent keepalives, in seconds; 0 turns them off.
     pub persistent_keepalive: Option<u16>,
     /// Whether networks that this message does not name go.
@@ -54,8 +63,12 @@ impl PeerSet {
             remove: false,
             update_only: false,
             name: None,
+            rate_up: None,
+            rate_down: None,
             preshared_key: None,
             endpoint: None,
+            endpoints: None,
+            endpoint_order: None,
             persistent_keepalive: None,
             replace_allowed_ips: false,
             allowed_ips: Vec::new(),
@@ -78,9 +91,14 @@ impl Set {
 impl PeerSet {
     const fn is_extended(&self) -> bool {
         self.name.is_some()
+            || self.rate_up.is_some()
+            || self.rate_down.is_some()
+            || self.endpoints.is_some()
+            || self.endpoint_order.is_some()
     }
 
     fn strip_extensions(&mut self) {
-        self.name = None;
+        (self.name, self.rate_up, self.rate_down) = (None, None, None);
+        (self.endpoints, self.endpoint_order) = (None, None);
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::allowed_ip::AllowedIp;
+use crate::candidate::{Candidate, EndpointOrder};
 use crate::error::Key;
 use crate::key::{PublicKey, SecretKey};
 use crate::means::{Aead, Offloads};
@@ -36,10 +37,20 @@ pub struct PeerStatus {
     pub public_key: PublicKey,
     /// What people call it; `None` if it has no name, or if the server is not rvpn.
     pub name: Option<PeerName>,
+    /// Whether a file of its own describes it, so that only that file takes it away; `false` if the server is not rvpn.
+    pub is_from_file: bool,
+    /// The limit on what it may send, in bits a second; 0 is none.
+    pub rate_up: u64,
+    /// The limit on what it may be sent, in bits a second; 0 is none.
+    pub rate_down: u64,
     /// The preshared key; `None` or zero if there is none.
     pub preshared_key: Option<SecretKey>,
     /// Where datagrams go; `None` if not known.
     pub endpoint: Option<SocketAddr>,
+    /// Where else it may be, as the operator said.
+    pub endpoints: Vec<Candidate>,
+    /// Which of these is preferred.
+    pub endpoint_order: EndpointOrder,
     /// When the last handshake completed, since the epoch; `None` if never.
     pub last_handshake: Option<Duration>,
     /// Bytes sent, as UDP payload.
@@ -58,8 +69,13 @@ impl PeerStatus {
         Self {
             public_key,
             name: None,
+            is_from_file: false,
+            rate_up: 0,
+            rate_down: 0,
             preshared_key: None,
             endpoint: None,
+            endpoints: Vec::new(),
+            endpoint_order: EndpointOrder::Fastest,
             last_handshake: None,
             tx_bytes: 0,
             rx_bytes: 0,
@@ -80,6 +96,9 @@ pub struct StatusWriter<'a> {
 enum Item {
     Device,
     Peer(usize),
+    /// What only rvpn says of a peer.
+    Extras(usize),
+    Candidate(usize, usize),
     AllowedIp(usize, usize),
     End,
     Nothing,
@@ -115,7 +134,21 @@ impl<'a> StatusWriter<'a> {
             Item::Peer(index) => {
                 let Some(peer) = self.device.peers.get(index) else { return Item::End };
                 write_peer(peer, out);
-                Item::AllowedIp(index, 0)
+                Item::Extras(index)
+            }
+            Item::Extras(index) => {
+                write_extras(&self.device.peers[index], out);
+                Item::Candidate(index, 0)
+            }
+            Item::Candidate(index, position) => {
+                let Some(candidate) = self.device.peers[index].endpoints.get(position) else {
+                    return Item::AllowedIp(index, 0);
+                };
+                if position == 0 && self.device.peers[index].endpoint_order != EndpointOrder::default() {
+                    write_line(out, Key::RvpnEndpointOrder, self.device.peers[index].endpoint_order);
+                }
+                write_line(out, Key::RvpnEndpoints, candidate);
+                Item::Candidate(index, position + 1)
             }
             Item::AllowedIp(index, position) => {
                 let Some(network) = self.device.peers[index].allowed_ips.get(position) else {
@@ -133,8 +166,7 @@ impl<'a> StatusWriter<'a> {
     }
 }
 
-/// Over the longest item, a peer without its networks: 494 bytes with every number and the name at their
-/// longest.
+/// Over the longest item, a peer without its networks: 419 bytes with every number at its longest.
 const MAX_ITEM_LEN: usize = 512;
 
 /// Unset values are left out: `wg` takes a key or a port of zero for one that is set.
@@ -172,8 +204,19 @@ fn write_peer(peer: &PeerStatus, out: &mut Vec<u8>) {
     write_line(out, Key::TxBytes, peer.tx_bytes);
     write_line(out, Key::RxBytes, peer.rx_bytes);
     write_line(out, Key::PersistentKeepalive, peer.persistent_keepalive);
+}
+
+fn write_extras(peer: &PeerStatus, out: &mut Vec<u8>) {
     if let Some(name) = &peer.name {
         write_line(out, Key::RvpnName, name);
+    }
+    if peer.is_from_file {
+        write_line(out, Key::RvpnFile, true);
+    }
+    for (key, rate) in [(Key::RvpnRateUp, peer.rate_up), (Key::RvpnRateDown, peer.rate_down)] {
+        if rate != 0 {
+            write_line(out, key, rate);
+        }
     }
 }
 

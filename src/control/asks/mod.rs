@@ -6,9 +6,16 @@
 //!
 //! Not here: the text of a question (the crate `rvpn-uapi`), the commands that ask (`cli`).
 
+mod capture;
+mod doctor;
+mod events;
+mod forget;
 mod metrics;
+mod objects;
 mod upgrade;
 mod version;
+
+pub(super) use self::events::Feed;
 
 use std::io;
 use std::sync::Arc;
@@ -43,7 +50,12 @@ impl Asks {
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
             "metrics" => metrics::answer(&ask, self, &mut stream).await,
+            "doctor" => doctor::answer(self, &mut stream).await,
+            "capture" => capture::answer(self, stream).await,
             "upgrade" => upgrade::answer(self, &ask, stream).await,
+            "events" => events::answer(self.device.events(), stream).await,
+            "forget" => forget::answer(self, &ask, &mut stream).await,
+            "objects" => objects::answer(self, &mut stream).await,
             "version" => version::answer(&mut stream).await,
             word => {
                 tracing::debug!("Configuration: `{word}` is no question this daemon can answer");
@@ -62,6 +74,13 @@ impl Asks {
         let device = Arc::clone(&self.device);
         tokio::task::spawn_blocking(move || device.metrics()).await.map_err(io::Error::other)
     }
+}
+
+/// Tells whether the other end may have keys: root, or the user of this process. The mode of the socket's file says the
+/// same; whoever lets others configure the device did not mean its keys.
+fn may_have_keys(stream: &UnixStream) -> io::Result<bool> {
+    let uid = stream.peer_cred()?.uid();
+    Ok(uid == 0 || uid == rustix::process::getuid().as_raw())
 }
 
 /// Writes the lines of an answer, and its end.

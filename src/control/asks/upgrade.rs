@@ -21,13 +21,11 @@ use crate::control::upgrade::taking::ACCEPTED;
 use crate::proto::carried::VERSION;
 
 pub(super) async fn answer(asks: &Asks, ask: &Ask, mut stream: UnixStream) -> io::Result<()> {
-    let peer = stream.peer_cred()?;
-    // The mode of the file says the same; whoever lets others configure the device did not mean its keys.
-    let may = peer.uid() == 0 || peer.uid() == rustix::process::getuid().as_raw();
+    let (may, pid) = (super::may_have_keys(&stream)?, stream.peer_cred()?.pid());
     stream.write_all(&ACCEPTED).await?;
     let stream = stream.into_std()?;
     let version = ask.argument("version").and_then(|version| version.parse().ok());
-    let (giver, pid) = match (&asks.giver, peer.pid()) {
+    let (giver, pid) = match (&asks.giver, pid) {
         _ if !may => {
             return tell(stream, UpgradeError::Told("only root and the daemon's user may take over".to_owned()));
         }

@@ -49,9 +49,17 @@ pub(super) enum Failure {
     /// There were interfaces, and each that failed has been told.
     #[error("none of the interfaces can be accessed")]
     NoneAccessible,
+    /// A tunnel does not work, and standard output has the reason.
+    #[error("something is wrong")]
+    Unwell,
 }
 
 impl Failure {
+    /// Returns whether all has been said.
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self, Self::Unwell)
+    }
+
     /// Returns whether nobody is there any more to read what is written, as after `rvpn show | head -1`.
     pub(super) fn is_unread(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)

@@ -2,14 +2,19 @@
 //!
 //! Each command has a file of its own name. Not here: what the daemon does.
 
+mod capture;
 mod completions;
+mod daemon_options;
+mod doctor;
 mod down;
 mod exit;
 mod failure;
+mod forget;
 mod genkey;
 mod genpsk;
 mod manual;
 mod metrics;
+mod monitor;
 mod pair;
 mod peer_word;
 mod pubkey;
@@ -35,6 +40,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::daemon_options::DaemonOptions;
 use self::exit::Exit;
 use self::failure::Failure;
 use super::client::Client;
@@ -44,13 +50,16 @@ use super::error::Error;
 use super::host::Linux;
 use super::interface::InterfaceName;
 use super::log::{self, LOG_LEVEL, Level};
-use super::metrics::listen::Address;
+use super::names;
 use super::quick::{World, state};
 use super::socket;
 use crate::platform::linux::process;
 
 /// Runs the program with its arguments and environment.
 pub fn run() -> ExitCode {
+    if std::env::var_os(names::process::VARIABLE).is_some() {
+        return run_names().into();
+    }
     let exit = if std::env::args_os().len() <= 1 { usage() } else { parse_and_run() };
     exit.into()
 }
@@ -67,9 +76,8 @@ struct Arguments {
     /// Stay in the foreground.
     #[arg(short, long)]
     foreground: bool,
-    /// Serve metrics there over HTTP, below /metrics: 127.0.0.1:9586, or unix:/PATH.
-    #[arg(long, value_name = "ADDRESS")]
-    metrics: Option<Address>,
+    #[command(flatten)]
+    daemon: daemon_options::DaemonOptions,
     /// The interface to make: 1 to 15 characters.
     #[arg(required = true)]
     interface: Option<OsString>,
@@ -85,6 +93,8 @@ enum Command {
     Top(top::Arguments),
     /// Print what a daemon counts, for Prometheus.
     Metrics(metrics::Arguments),
+    /// Print what happens to the peers of an interface, as it happens, until its daemon ends.
+    Monitor(monitor::Arguments),
     /// Print the configuration of an interface, for `setconf`.
     Showconf(showconf::Arguments),
     /// Change an interface: its keys and ports, its peers.
@@ -95,6 +105,8 @@ enum Command {
     Addconf(setconf::Arguments),
     /// Make a file the configuration, without interrupting peers that stay.
     Syncconf(setconf::Arguments),
+    /// Drop sessions and learnt endpoints of a peer, and keep what is configured.
+    Forget(forget::Arguments),
     /// Print a new private key.
     Genkey(genkey::Arguments),
     /// Print a new preshared key.
@@ -111,8 +123,12 @@ enum Command {
     Save(down::Arguments),
     /// Print a file without what only `up` reads.
     Strip(strip::Arguments),
+    /// Say why a tunnel does not work, and what mends it.
+    Doctor(doctor::Arguments),
     /// Let this program, or another file of it, go on where the process of an interface stops; no session is lost.
     Upgrade(upgrade::Arguments),
+    /// Write what passes an interface, or its UDP port, to a file for tcpdump or Wireshark.
+    Capture(capture::Arguments),
     /// Print configuration files for both ends of a new tunnel.
     Pair(pair::Arguments),
     /// Print a script that completes this command line in a shell.
@@ -127,6 +143,8 @@ const ENVIRONMENT: &str = "\
 Environment of the daemon:
   LOG_LEVEL=verbose|error|silent  How much to log to standard error; `debug` is `verbose`; default: error.
                                   In the background, nothing is logged unless this is set
+  LOG_FORMAT=text|json|journal    In which form; `journal` is systemd's, with fields; default: `journal` if standard
+                                  error is connected to it, else `text`
   WG_PROCESS_FOREGROUND=1         The same as --foreground
   WG_TUN_FD=N                     Use the TUN device that is open as file N instead of opening INTERFACE
   RVPN_WORKERS=N                  Let N threads carry packets; default: as many as there are cores
@@ -135,6 +153,8 @@ Environment of the daemon:
                                   no-landlock, no-seccomp; default: auto, all that the kernel has
   RVPN_METRICS=ADDRESS            The same as --metrics
   RVPN_AEAD=auto|avx512|aws-lc    How packets are sealed: many at once or one by one; default: auto
+  RVPN_HOOK, RVPN_PEERS_DIR, RVPN_LISTEN, RVPN_BIND_DEVICE, RVPN_NETNS
+                                  The same as --hook, --peers-dir, --listen, --bind-device, --netns
   WG_UAPI_FD=N                    Use the socket that listens as file N instead of making one
   NOTIFY_SOCKET=ADDRESS           Tell the service manager there when ready and when stopping
   WATCHDOG_USEC=N                 Give it signs of life that it gets only while every thread comes round
@@ -174,8 +194,8 @@ fn parse_and_run() -> Exit {
     };
     match arguments {
         Arguments { command: Some(command), .. } => finish(run_command(&command)),
-        Arguments { interface, foreground, metrics, .. } => {
-            match run_daemon(&interface.expect("required where there is no command"), foreground, metrics) {
+        Arguments { interface, foreground, daemon, .. } => {
+            match run_daemon(&interface.expect("required where there is no command"), foreground, &daemon) {
                 Ok(()) => Exit::Success,
                 Err(Error::Told) => Exit::Failure,
                 Err(error) => {
@@ -187,17 +207,29 @@ fn parse_and_run() -> Exit {
     }
 }
 
-fn run_daemon(interface: &OsString, foreground: bool, metrics: Option<Address>) -> Result<(), Error> {
+fn run_daemon(interface: &OsString, foreground: bool, options: &DaemonOptions) -> Result<(), Error> {
     process::inherit_no_further();
     let interface = InterfaceName::new(interface)?;
     if std::env::var_os(UPGRADE).is_some() {
         return upgrade::take_over(&interface);
     }
-    let mut environment = Environment::read(|name| std::env::var_os(name))?;
-    environment.metrics = metrics.or(environment.metrics);
-    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()));
+    let environment = Environment::read(|name| options.variable(name).or_else(|| std::env::var_os(name)))?;
+    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, interface.as_str());
     let host = Linux::new(&environment);
     daemon::run(&Options { interface, foreground, environment }, &host)
+}
+
+/// Is the process that looks names up for a daemon.
+fn run_names() -> Exit {
+    let environment = Environment::read(|name| std::env::var_os(name)).unwrap_or_default();
+    log::start(Level::parse(std::env::var_os(LOG_LEVEL).as_deref()), environment.log_format, "names");
+    match names::process::run(environment.hardening) {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            tracing::error!("Looking names up: {error}");
+            Exit::Failure
+        }
+    }
 }
 
 fn run_command(command: &Command) -> Result<(), Failure> {
@@ -209,11 +241,13 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Show(arguments) => show::run(arguments, &client),
         Command::Top(arguments) => top::run(arguments, &client),
         Command::Metrics(arguments) => metrics::run(arguments, &client),
+        Command::Monitor(arguments) => monitor::run(arguments, &client),
         Command::Showconf(arguments) => showconf::run(arguments, &client),
         Command::Set(arguments) => set::run(arguments, &client),
         Command::Setconf(arguments) => setconf::run(arguments, &client),
         Command::Addconf(arguments) => setconf::run_add(arguments, &client),
         Command::Syncconf(arguments) => syncconf::run(arguments, &client),
+        Command::Forget(arguments) => forget::run(arguments, &client),
         Command::Genkey(arguments) => genkey::run(arguments),
         Command::Genpsk(arguments) => genpsk::run(arguments),
         Command::Pubkey => pubkey::run(),
@@ -222,7 +256,9 @@ fn run_command(command: &Command) -> Result<(), Failure> {
         Command::Reload(arguments) => reload::run(arguments, &world(false)?),
         Command::Save(arguments) => save::run(arguments, &world(false)?),
         Command::Strip(arguments) => strip::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments, &client),
         Command::Upgrade(arguments) => upgrade::run(arguments),
+        Command::Capture(arguments) => capture::run(arguments, &client),
         Command::Pair(arguments) => pair::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Manual(arguments) => manual::run(arguments),
@@ -242,7 +278,7 @@ fn finish(outcome: Result<(), Failure>) -> Exit {
     match outcome {
         Ok(()) => Exit::Success,
         Err(failure) => {
-            if !failure.is_unread() {
+            if !failure.is_told() && !failure.is_unread() {
                 tell(&failure.to_string());
             }
             Exit::Failure

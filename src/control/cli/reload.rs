@@ -11,5 +11,5 @@ pub(super) fn run(arguments: &Arguments, world: &World) -> Result<(), Failure> {
     let tunnel = up::read_of(interface, path)?;
     let file = tunnel.path.display().to_string();
     let retries = up::retries(&tunnel.config)?;
-    Ok(quick::reload(tunnel, world, &mut |config| up::resolve(config, &file, retries))?)
+    Ok(quick::reload(tunnel, world, &mut |config, follows| up::resolve(config, follows, &file, retries))?)
 }

@@ -5,7 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use rvpn_uapi::{PeerName, PeerSet, PublicKey, Set};
+use rvpn_uapi::{Candidate, MAX_CANDIDATES, PeerName, PeerSet, PublicKey, Set};
 
 use super::failure::Failure;
 use super::peer_word::Peers;
@@ -30,20 +30,23 @@ pub(super) struct Arguments {
 }
 
 const CHANGES: &str = "\
-What to change: [listen-port PORT] [fwmark MARK] [private-key FILE] [peer PUBLIC_KEY|NAME [remove] [name NAME] [preshared-key FILE] \
-[endpoint HOST:PORT] [persistent-keepalive SECONDS] [allowed-ips ADDRESS/LENGTH,...]]...";
+What to change: [listen-port PORT] [fwmark MARK] [private-key FILE] [peer PUBLIC_KEY|NAME [remove] [name NAME] [rate-up BITS] \
+[rate-down BITS] [preshared-key FILE] [endpoint HOST:PORT] [endpoints HOST:PORT,...] [endpoint-order fastest|strict] \
+[persistent-keepalive SECONDS] [allowed-ips ADDRESS/LENGTH,...]]...";
 
 const DETAILS: &str = "\
 Keys are read from files, because others can see the arguments of a program. /dev/null stands for no key, `off` for no \
 mark and no keepalive. Allowed IPs replace those there are; with `+` or `-` before it, one is added or \
-removed. An empty name takes a name away.";
+removed. An empty name takes a name away; rates are bits a second, as in 20M, up as the peer sends, and `off` is no \
+limit. Of several endpoints, by name or address, the one that answers first is \
+used until it is silent, or with `strict` the first of the list that answers; names are looked up again and again.";
 
 pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<(), Failure> {
     let peers = Peers::of(client, &arguments.interface);
     let set = read(&arguments.changes, |word| peers.find(word))?;
     if set.is_extended() && !client.is_rvpn(&arguments.interface)? {
-        let expected = "only rvpn keeps names, and another WireGuard runs this interface".to_owned();
-        return Err(Failure::Word { word: "`name`".to_owned(), expected });
+        let expected = "only rvpn has them, and another WireGuard runs this interface".to_owned();
+        return Err(Failure::Word { word: "names, rates and lists of endpoints".to_owned(), expected });
     }
     Ok(client.apply(&arguments.interface, &set)?)
 }
@@ -82,8 +85,19 @@ fn read(words: &[OsString], find: impl Fn(&OsStr) -> Result<PublicKey, Failure>)
 }
 
 const DEVICE_WORDS: [&str; 4] = ["listen-port", "fwmark", "private-key", "peer"];
-const PEER_WORDS: [&str; 7] =
-    ["remove", "preshared-key", "endpoint", "persistent-keepalive", "allowed-ips", "name", "peer"];
+const PEER_WORDS: [&str; 11] = [
+    "remove",
+    "preshared-key",
+    "endpoint",
+    "endpoints",
+    "endpoint-order",
+    "persistent-keepalive",
+    "allowed-ips",
+    "name",
+    "rate-up",
+    "rate-down",
+    "peer",
+];
 
 fn change(set: &mut Set, name: &str, value: &OsStr) -> Result<(), Failure> {
     let bytes = value.as_bytes();
@@ -103,15 +117,35 @@ fn change(set: &mut Set, name: &str, value: &OsStr) -> Result<(), Failure> {
             let name = || value.to_str().and_then(PeerName::new).ok_or_else(|| bad(PeerName::EXPECTED));
             peer.name = Some(if value.is_empty() { None } else { Some(name()?) });
         }
+        ("rate-up", Some(peer)) => peer.rate_up = Some(value::rate(bytes).map_err(bad)?),
+        ("rate-down", Some(peer)) => peer.rate_down = Some(value::rate(bytes).map_err(bad)?),
         ("endpoint", Some(peer)) => {
             let endpoint = value::endpoint(bytes).map_err(bad)?;
             let resolved = endpoint.resolve(setconf::retries()?, |error, pause| setconf::wait(&endpoint, error, pause));
             peer.endpoint = Some(resolved.map_err(|error| bad(&error.to_string()))?);
         }
+        ("endpoints", Some(peer)) => peer.endpoints = Some(candidates(bytes)?),
+        ("endpoint-order", Some(peer)) => peer.endpoint_order = Some(value::endpoint_order(bytes).map_err(bad)?),
         ("allowed-ips", Some(peer)) => allowed_ips(peer, bytes)?,
         (name, _) => unreachable!("`{name}` is not one of the words that were looked for"),
     }
     Ok(())
+}
+
+/// Reads a list of places; an empty one takes away those there are.
+fn candidates(list: &[u8]) -> Result<Vec<Candidate>, Failure> {
+    let list: Vec<u8> = list.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    if list.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bad = |item: &[u8], expected: &str| Failure::Word {
+        word: format!("endpoints `{}`", String::from_utf8_lossy(item).escape_debug()),
+        expected: expected.to_owned(),
+    };
+    let found: Vec<_> = value::items(&list)
+        .map(|(_, item)| value::candidate(item).map_err(|expected| bad(item, expected)))
+        .collect::<Result<_, _>>()?;
+    if found.len() > MAX_CANDIDATES { Err(bad(&list, "expected no more than 16 of them")) } else { Ok(found) }
 }
 
 fn allowed_ips(peer: &mut PeerSet, list: &[u8]) -> Result<(), Failure> {

@@ -17,7 +17,8 @@ pub(super) struct Style {
 }
 
 impl Style {
-    const PLAIN: Self = Self { reset: "", bold: "", red: "", green: "", yellow: "", cyan: "" };
+    /// No colours.
+    pub(super) const PLAIN: Self = Self { reset: "", bold: "", red: "", green: "", yellow: "", cyan: "" };
 
     const COLOURED: Self = Self {
         reset: "\x1b[0m",

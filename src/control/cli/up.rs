@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Arguments, world: &World) -> Result<(), Failure> {
     let tunnel = read(&arguments.name)?;
     let file = tunnel.path.display().to_string();
     let retries = retries(&tunnel.config)?;
-    quick::up(tunnel, arguments.kill_switch, world, &mut |config| resolve(config, &file, retries))?;
+    quick::up(tunnel, arguments.kill_switch, world, &mut |config, follows| resolve(config, follows, &file, retries))?;
     Ok(())
 }
 
@@ -61,6 +61,13 @@ pub(super) fn retries(config: &Config) -> Result<Retries, Failure> {
     }
 }
 
-pub(super) fn resolve(config: Config, file: &str, retries: Retries) -> Result<Set, ConfigError> {
-    config.resolve(retries, setconf::wait).map_err(|faults| ConfigError { file: file.to_owned(), faults })
+/// Finds the addresses of endpoints, or leaves them to the interface, if that `follows` names.
+pub(super) fn resolve(mut config: Config, follows: bool, file: &str, retries: Retries) -> Result<Set, ConfigError> {
+    let set = if follows {
+        config.hand_over()
+    } else {
+        config.use_first_of_lists();
+        config.resolve(retries, setconf::wait)
+    };
+    set.map_err(|faults| ConfigError { file: file.to_owned(), faults })
 }

@@ -21,7 +21,7 @@ use crate::control::environment::{Environment, FOREGROUND, HANDOVER, RUN_DIR, SU
 use crate::control::error::Error;
 use crate::control::host::Linux;
 use crate::control::interface::InterfaceName;
-use crate::control::log::{self, LOG_LEVEL, Level};
+use crate::control::log::{self, JOURNAL_STREAM, LOG_LEVEL, Level};
 use crate::control::socket;
 use crate::control::upgrade::taking::Taking;
 use crate::control::upgrade::{PATIENCE, PREPARATION, UpgradeError};
@@ -145,11 +145,11 @@ fn take_over_for(interface: &InterfaceName, waiting: &mut Option<Parent>) -> Res
     let arguments = super::Arguments::try_parse_from(std::iter::once(&name).chain(&start.arguments));
     let arguments = arguments
         .map_err(|error| failed(UpgradeError::State(format!("the daemon's arguments are not understood: {error}"))))?;
-    let mut environment = Environment::read(|name| start.variable(name))?;
-    environment.metrics = arguments.metrics.or(environment.metrics);
+    let environment = Environment::read(|name| arguments.daemon.variable(name).or_else(|| start.variable(name)))?;
     let level = Level::parse(start.variable(LOG_LEVEL).as_deref());
     taking.take_log().map_err(failed)?;
-    log::start(level);
+    let format = environment.log_format.settled(start.variable(JOURNAL_STREAM).as_deref());
+    log::start(level, format, interface.as_str());
     let host = Linux::new(&environment);
     let options = Options { interface: interface.clone(), foreground: true, environment };
     let on_ready = |pause: Duration| {

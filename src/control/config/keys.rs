@@ -57,7 +57,8 @@ pub const PEER: [KeyText; 5] = [
         name: "Endpoint",
         value: "HOST:PORT",
         text: "Where the peer is reached until it is heard from elsewhere: a name or an address, IPv6 in brackets. A \
-               name is looked up once, when the file is read.",
+               name is looked up once, when the file is read; where rvpn runs the interface, `up` and `reload` leave it \
+               to that, which follows the name.",
     },
     KeyText {
         name: "PersistentKeepalive",
@@ -102,11 +103,34 @@ pub const QUICK: [KeyText; 9] = [
 ];
 
 /// Options of this program in a section `[Peer]`.
-pub const PEER_OPTIONS: [KeyText; 1] = [KeyText {
-    name: "Name",
-    value: "TEXT",
-    text: "What the peer is called in `rvpn show` and in the log, and may be called in commands: up to 64 bytes.",
-}];
+pub const PEER_OPTIONS: [KeyText; 5] = [
+    KeyText {
+        name: "Name",
+        value: "TEXT",
+        text: "What the peer is called in `rvpn show` and in the log, and may be called in commands: up to 64 bytes.",
+    },
+    KeyText {
+        name: "RateUp",
+        value: "BITS",
+        text: "How much the peer may send, in bits a second of the packets inside the tunnel, as in 500K, 20M or 1G; \
+               `off`, as without it, is no limit. What is over it is dropped.",
+    },
+    KeyText { name: "RateDown", value: "BITS", text: "How much the peer may be sent, in the same form." },
+    KeyText {
+        name: "Endpoint",
+        value: "HOST:PORT, ...",
+        text: "Up to 16 places where the peer may be, by name or address, instead of `Endpoint`, which is there for other \
+               tools then. Names are looked up in the background, outside the tunnel, again when they get old and when the \
+               peer is silent. Places are asked 250 ms apart, and the first that answers is used until three messages \
+               to it go unanswered.",
+    },
+    KeyText {
+        name: "EndpointOrder",
+        value: "fastest | strict",
+        text: "With `strict`, each handshake asks the places in their order, a second apart, so that the first is returned to \
+               when it is back: after two minutes at most, while there is traffic.",
+    },
+];
 
 /// Options of this program in a section `[Interface]`: in comments that begin with `#rvpn:`, which `wg-quick` skips.
 pub const OPTIONS: [KeyText; 3] = [

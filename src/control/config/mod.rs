@@ -25,7 +25,7 @@ pub mod text;
 pub mod value;
 mod words;
 
-use rvpn_uapi::{AllowedIpChange, PeerSet, PublicKey, SecretKey, Set};
+use rvpn_uapi::{AllowedIpChange, Candidate, PeerSet, PublicKey, SecretKey, Set};
 
 pub use self::fault::{ConfigError, Fault, Position};
 use self::line::{Line, lines};
@@ -86,6 +86,47 @@ impl Config {
         Ok((parser.finish()?, quick))
     }
 
+    /// Reads a file of one peer: a section `[Peer]`, its options, and nothing else.
+    ///
+    /// # Errors
+    /// All of its faults, in the order of the file.
+    pub fn parse_peer(text: &[u8]) -> Result<Peer, Vec<Fault>> {
+        let mut parser = Parser { quick: Some(Quick::default()), is_peers: true, ..Parser::default() };
+        for line in lines(text) {
+            parser.line(&line);
+        }
+        match parser.finish()?.peers.pop() {
+            Some(peer) => Ok(peer),
+            None => Err(vec![Fault::new(Position { line: 1, column: 1 }, "", "expected `[Peer]` in this file")]),
+        }
+    }
+
+    /// Makes one change of it, in which names of hosts are for rvpn to look up and to follow.
+    ///
+    /// # Errors
+    /// A fault for each endpoint that can be neither handed over nor looked up.
+    pub fn hand_over(mut self) -> Result<Set, Vec<Fault>> {
+        for peer in &mut self.peers {
+            let Some((_, endpoint)) = &peer.endpoint else { continue };
+            let candidate = value::candidate(endpoint.to_string().as_bytes());
+            if let Ok(name @ Candidate::Name { .. }) = candidate {
+                // A list says more than one endpoint, which is there for other tools.
+                peer.set.endpoints.get_or_insert_with(|| vec![name]);
+                peer.endpoint = None;
+            }
+        }
+        self.resolve(Retries(Some(0)), |_, _, _| {})
+    }
+
+    /// Takes the first of its list for the endpoint of a peer that has none, for who knows no lists.
+    pub fn use_first_of_lists(&mut self) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.endpoint.is_none()) {
+            let first = peer.set.endpoints.iter().flatten().next();
+            let endpoint = first.and_then(|first| Endpoint::parse(&first.to_string()));
+            peer.endpoint = endpoint.map(|endpoint| (Position { line: 1, column: 1 }, endpoint));
+        }
+    }
+
     /// Finds the addresses of all endpoints and makes one change of it: what the file says, and nothing else.
     ///
     /// `wait` is told of each failure that may pass and how long to wait until it is asked again.
@@ -139,6 +180,8 @@ struct Parser {
     config: Config,
     /// What the keys of wg-quick and the options say; `None` where they are not read.
     quick: Option<Quick>,
+    /// It is the file of one peer.
+    is_peers: bool,
     section: Section,
     /// Where the section began that is being read, if it is a peer without a public key so far.
     nameless_peer: Option<Position>,
@@ -191,7 +234,10 @@ impl Parser {
 
     fn section(&mut self, line: &Line<'_>) {
         self.end_peer();
-        if line.text().eq_ignore_ascii_case(b"[Interface]") {
+        if self.is_peers && (self.section != Section::None || line.text().eq_ignore_ascii_case(b"[Interface]")) {
+            self.section = Section::Unknown;
+            self.fault(line, 0, line.text(), "expected one `[Peer]` and nothing else in the file of a peer");
+        } else if line.text().eq_ignore_ascii_case(b"[Interface]") {
             self.section = Section::Interface;
         } else if line.text().eq_ignore_ascii_case(b"[Peer]") {
             self.section = Section::Peer;

@@ -1,4 +1,5 @@
-//! A whole configuration as the change that leads to it: peers that stay keep their sessions.
+//! A whole configuration as the change that leads to it: peers that stay keep their sessions, and those that files of their
+//! own describe stay in any case.
 //!
 //! Source: wg(8), syncconf.
 
@@ -19,6 +20,16 @@ pub fn synchronize(set: &mut Set, status: &DeviceStatus) {
             if now.name.is_some() {
                 peer.name.get_or_insert(None);
             }
+            if now.rate_up != 0 {
+                peer.rate_up.get_or_insert(0);
+            }
+            if now.rate_down != 0 {
+                peer.rate_down.get_or_insert(0);
+            }
+            if !now.endpoints.is_empty() {
+                peer.endpoints.get_or_insert_default();
+                peer.endpoint_order.get_or_insert_default();
+            }
             if now.preshared_key.is_some() {
                 peer.preshared_key.get_or_insert_with(|| SecretKey::new(&[0; 32]));
             }
@@ -28,7 +39,7 @@ pub fn synchronize(set: &mut Set, status: &DeviceStatus) {
         }
     }
     let kept: HashSet<_> = set.peers.iter().map(|peer| peer.public_key).collect();
-    let gone = status.peers.iter().filter(|peer| !kept.contains(&peer.public_key));
+    let gone = status.peers.iter().filter(|peer| !peer.is_from_file && !kept.contains(&peer.public_key));
     // Removals first: their allowed IPs are then free for the peers that follow.
     let removals = gone.map(|peer| PeerSet { remove: true, ..PeerSet::new(peer.public_key) });
     set.peers.splice(..0, removals.collect::<Vec<_>>());
@@ -60,6 +71,14 @@ mod tests {
     }
 
     #[test]
+    fn peers_that_files_describe_stay() {
+        let (mut set, mut status) = (file(&[2]), device(&[1, 2]));
+        status.peers[0].is_from_file = true;
+        synchronize(&mut set, &status);
+        assert_eq!(set.peers, file(&[2]).peers);
+    }
+
+    #[test]
     fn a_device_without_peers_is_replaced() {
         let mut set = file(&[1]);
         synchronize(&mut set, &device(&[]));
@@ -71,10 +90,12 @@ mod tests {
         let (mut set, mut status) = (file(&[1, 2]), device(&[1, 2]));
         status.peers[0].preshared_key = Some(SecretKey::new(&[7; 32]));
         status.peers[0].persistent_keepalive = 25;
+        (status.peers[0].rate_up, status.peers[0].rate_down) = (1, 2);
         status.peers[0].name = PeerName::new("alice");
         synchronize(&mut set, &status);
         assert!(set.peers[0].preshared_key.as_ref().is_some_and(SecretKey::is_zero));
         assert_eq!((set.peers[0].persistent_keepalive, &set.peers[0].name), (Some(0), &Some(None)));
+        assert_eq!((set.peers[0].rate_up, set.peers[0].rate_down), (Some(0), Some(0)));
         assert_eq!(set.peers[1], file(&[2]).peers[0]);
     }
 }

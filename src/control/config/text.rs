@@ -6,15 +6,18 @@
 
 use std::io::{self, Write};
 
-use rvpn_uapi::DeviceStatus;
+use rvpn_uapi::{DeviceStatus, EndpointOrder};
 use zeroize::Zeroizing;
 
+use crate::control::config::value::rate_text;
 use crate::control::endpoint::{address_text, endpoint_text};
 use crate::control::key_text;
 
 /// Returns the whole file. Memory is reserved for it at once, so that growing leaves no copy of a key behind.
 pub fn of(status: &DeviceStatus) -> Zeroizing<Vec<u8>> {
-    let len = status.peers.iter().map(|peer| 384 + 64 * peer.allowed_ips.len()).sum::<usize>() + 256;
+    let len =
+        status.peers.iter().map(|peer| 384 + 64 * peer.allowed_ips.len() + 300 * peer.endpoints.len()).sum::<usize>()
+            + 256;
     let mut text = Zeroizing::new(Vec::with_capacity(len));
     write(status, &mut *text).expect("memory takes whatever is written to it");
     text
@@ -44,6 +47,11 @@ pub fn write(status: &DeviceStatus, out: &mut impl Write) -> io::Result<()> {
         if let Some(name) = &peer.name {
             writeln!(out, "#rvpn: Name = {name}")?;
         }
+        for (key, rate) in [("RateUp", peer.rate_up), ("RateDown", peer.rate_down)] {
+            if rate != 0 {
+                writeln!(out, "#rvpn: {key} = {}", rate_text(rate))?;
+            }
+        }
         if let Some(key) = &peer.preshared_key {
             writeln!(out, "PresharedKey = {}", *key_text::encode(key.as_bytes()))?;
         }
@@ -56,6 +64,16 @@ pub fn write(status: &DeviceStatus, out: &mut impl Write) -> io::Result<()> {
         }
         if let Some(endpoint) = peer.endpoint {
             writeln!(out, "Endpoint = {}", endpoint_text(endpoint))?;
+        }
+        for (index, candidate) in peer.endpoints.iter().enumerate() {
+            let before = if index == 0 { "#rvpn: Endpoint = " } else { ", " };
+            write!(out, "{before}{candidate}")?;
+        }
+        if !peer.endpoints.is_empty() {
+            writeln!(out)?;
+            if peer.endpoint_order != EndpointOrder::default() {
+                writeln!(out, "#rvpn: EndpointOrder = {}", peer.endpoint_order)?;
+            }
         }
         if peer.persistent_keepalive != 0 {
             writeln!(out, "PersistentKeepalive = {}", peer.persistent_keepalive)?;

@@ -4,9 +4,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rvpn_uapi::{AllowedIp, AllowedIpChange};
+use rvpn_uapi::{AllowedIp, AllowedIpChange, Candidate, EndpointOrder};
 
 use crate::control::endpoint::{Endpoint, is_port_too_high};
+use crate::control::server::interface_index;
 use crate::platform::linux::resolver;
 
 /// What is expected of a key.
@@ -52,6 +53,35 @@ pub fn persistent_keepalive(value: &[u8]) -> Result<u16, &'static str> {
     number.ok_or("expected seconds: 1 to 65535, or `off`")
 }
 
+/// Reads a rate in bits a second, with `K`, `M` or `G` for the powers of a thousand, or `off`.
+///
+/// # Errors
+/// What was expected.
+pub fn rate(value: &[u8]) -> Result<u64, &'static str> {
+    let expected = "expected bits a second, as in 500K, 20M or 1G, or `off`";
+    if value.eq_ignore_ascii_case(b"off") {
+        return Ok(0);
+    }
+    let (digits, unit) = match value.split_last() {
+        Some((letter, digits)) if letter.is_ascii_alphabetic() => {
+            let unit = UNITS.iter().find(|(name, _)| letter.eq_ignore_ascii_case(name));
+            (digits, unit.ok_or(expected)?.1)
+        }
+        _ => (value, 1),
+    };
+    number(digits, 10).and_then(|number| number.checked_mul(unit)).ok_or(expected)
+}
+
+/// Writes a rate as [`rate`] reads it, with the largest unit that it is a multiple of.
+pub fn rate_text(rate: u64) -> String {
+    match UNITS.iter().find(|(_, unit)| rate.is_multiple_of(*unit)) {
+        Some(&(letter, unit)) => format!("{}{}", rate / unit, char::from(letter)),
+        None => rate.to_string(),
+    }
+}
+
+const UNITS: [(u8, u64); 3] = [(b'G', 1_000_000_000), (b'M', 1_000_000), (b'K', 1_000)];
+
 /// Reads an endpoint without asking for its address.
 ///
 /// # Errors
@@ -59,6 +89,28 @@ pub fn persistent_keepalive(value: &[u8]) -> Result<u16, &'static str> {
 pub fn endpoint(value: &[u8]) -> Result<Endpoint, &'static str> {
     let endpoint = str::from_utf8(value).ok().and_then(Endpoint::parse);
     endpoint.ok_or("expected a host and a port, as in vpn.example.com:51820, 192.0.2.1:51820 or [2001:db8::1]:51820")
+}
+
+/// Reads one of the places where a peer may be. The port may be the name of a service.
+///
+/// # Errors
+/// What was expected.
+pub fn candidate(value: &[u8]) -> Result<Candidate, &'static str> {
+    if let Some(candidate) = Candidate::parse(value, &interface_index) {
+        return Ok(candidate);
+    }
+    let expected = "expected a host and a port, as in vpn.example.com:51820, 192.0.2.1:51820 or [2001:db8::1]:51820";
+    let (host, service) = str::from_utf8(value).ok().and_then(|text| text.rsplit_once(':')).ok_or(expected)?;
+    let port = port(service.as_bytes()).map_err(|_| expected)?;
+    Candidate::name(host, port).ok_or(expected)
+}
+
+/// Reads which of them is preferred.
+///
+/// # Errors
+/// What was expected.
+pub fn endpoint_order(value: &[u8]) -> Result<EndpointOrder, &'static str> {
+    EndpointOrder::parse(value).ok_or("expected `fastest` or `strict`")
 }
 
 /// Splits a list at its commas; each item with where it begins.
@@ -182,6 +234,19 @@ mod tests {
         assert_eq!((persistent_keepalive(b"25"), persistent_keepalive(b"Off")), (Ok(25), Ok(0)));
         for text in ["", "65536", "-1", "1s"] {
             assert!(persistent_keepalive(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read_as_they_are_written() {
+        for (text, bits) in
+            [("7", 7), ("500K", 500_000), ("20M", 20_000_000), ("3G", 3_000_000_000), ("1500M", 1_500_000_000)]
+        {
+            assert_eq!((rate(text.as_bytes()), rate_text(bits)), (Ok(bits), text.to_owned()));
+        }
+        assert_eq!((rate(b"20m"), rate(b"off"), rate(b"0")), (Ok(20_000_000), Ok(0), Ok(0)));
+        for text in ["", "M", "1.5M", "-1", "1T", "1 M", "20Mbit", "18446744073709551616", "99999999999G"] {
+            assert!(rate(text.as_bytes()).is_err(), "{text}");
         }
     }
 

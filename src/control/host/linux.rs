@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rvpn_uapi::{DeviceStatus, Errno, Set};
+use rvpn_uapi::{DeviceStatus, Errno, PublicKey, Set};
 
 use super::{Device, Holding, Host, Taken};
 use crate::control::apply;
@@ -23,17 +23,23 @@ use crate::control::error::Error;
 use crate::control::interface::InterfaceName;
 use crate::control::metrics::Metrics;
 use crate::control::metrics::listen::Address;
+use crate::control::names::{self, Names};
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
 use crate::control::upgrade::offer;
+use crate::dataplane::configure::Change;
 use crate::dataplane::device::Device as Tunnel;
+use crate::dataplane::events::Events;
+use crate::dataplane::evidence::EvidenceSnapshot;
 use crate::dataplane::handover::Holder;
+use crate::dataplane::key_log::{KeyListener, Tell};
 use crate::dataplane::objects::Objects;
 use crate::dataplane::workers::{self, Share, Threads, Workers};
 use crate::platform::linux;
 use crate::platform::linux::hardening::{Confined, Hardening, Needs};
 use crate::platform::linux::link_monitor::{LinkEvent, LinkMonitor};
-use crate::platform::linux::route_monitor::RouteMonitor;
+use crate::platform::linux::placement::{Placement, enter_namespace};
+use crate::platform::linux::route_monitor::{RouteEvent, RouteMonitor};
 use crate::platform::linux::stop::Stop;
 use crate::platform::linux::tun::{LinuxTun, TunOptions};
 use crate::platform::linux::udp::LinuxNetwork;
@@ -48,6 +54,9 @@ pub struct Linux {
     hardening: Hardening,
     socket_directory: PathBuf,
     metrics_directory: Option<PathBuf>,
+    peers_directory: Option<PathBuf>,
+    placement: Placement,
+    netns: Option<String>,
 }
 
 impl Linux {
@@ -60,6 +69,9 @@ impl Linux {
             hardening: environment.hardening,
             socket_directory: environment.socket_directory(),
             metrics_directory: environment.metrics.as_ref().and_then(Address::directory),
+            peers_directory: environment.peers_dir.clone(),
+            placement: environment.placement.clone(),
+            netns: environment.netns.clone(),
         }
     }
 
@@ -69,6 +81,13 @@ impl Linux {
             Offload::Unequal => Trains::Unequal,
             Offload::Off => Trains::None,
         }
+    }
+
+    /// Goes to where the sockets shall be: all that is opened from here on, and all threads, are there; the TUN stays where
+    /// it was made.
+    fn enter_namespace(&self) -> Result<(), Error> {
+        let action = "enter the network namespace of the sockets";
+        self.netns.as_deref().map_or(Ok(()), enter_namespace).map_err(|source| Error::Start { action, source })
     }
 
     fn tun_options(&self) -> TunOptions {
@@ -83,6 +102,7 @@ impl Host for Linux {
 
     fn start(&self, interface: &InterfaceName, tun: OwnedFd, ends: &Ends) -> Result<Arc<dyn Device>, Error> {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
+        self.enter_namespace()?;
         let start = |source| Error::Start { action: "start the device", source };
         let prepared = Prepared::new(interface, tun, self, ends, Tunnel::start).map_err(start)?;
         prepared.tell(interface, self);
@@ -97,10 +117,11 @@ impl Host for Linux {
         ends: &Ends,
     ) -> Result<Box<dyn Taken>, Error> {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
+        self.enter_namespace()?;
         let start = |source| Error::Start { action: "prepare the device", source };
         let prepared = Prepared::new(interface, tun, self, ends, Tunnel::start_held).map_err(start)?;
-        if let [Some(v4), v6] = sockets {
-            prepared.network.give(v4, v6);
+        if sockets.iter().any(Option::is_some) {
+            prepared.network.give(sockets);
         }
         prepared.tell(interface, self);
         Ok(Box::new(taken::TakenOver::new(prepared, ends.clone())))
@@ -116,6 +137,7 @@ struct Prepared {
     link: LinkMonitor,
     threads: Threads,
     parts: Parts,
+    names: Option<Names>,
     confined: Confined,
     usage: Usage,
 }
@@ -128,6 +150,7 @@ struct Running {
     network: Arc<LinuxNetwork>,
     holder: Holder,
     parts: Mutex<Parts>,
+    names: Mutex<Option<Names>>,
     confined: Confined,
     usage: Usage,
     ends: Ends,
@@ -152,12 +175,21 @@ impl Prepared {
     ) -> io::Result<Self> {
         let link = LinkMonitor::new(Arc::clone(&tun))?;
         let routes = RouteMonitor::new()?;
-        let (platform, network) = linux::platform(Arc::clone(&tun), options.trains())?;
+        let (platform, network) = linux::platform(Arc::clone(&tun), options.trains(), options.placement.clone())?;
         let tunnel = Tunnel::new(platform);
+        // From the next line on no program can be started.
+        let names = match names::process::start() {
+            Ok(process) => Some(Names::new(Arc::clone(&tunnel) as _, process)),
+            Err(error) => {
+                tracing::error!("Names of endpoints will not be looked up: {error}");
+                None
+            }
+        };
 
         let needs = Needs {
             socket_directory: &options.socket_directory,
             metrics_directory: options.metrics_directory.as_deref(),
+            peers_directory: options.peers_directory.as_deref(),
         };
         let usage = Usage::open();
         let confined = options.hardening.confine_process(&needs);
@@ -171,7 +203,7 @@ impl Prepared {
         })??;
         parts.monitors.push(monitor);
         let interface = interface.to_string();
-        Ok(Self { interface, tunnel, tun, network, link, threads, parts, confined, usage })
+        Ok(Self { interface, tunnel, tun, network, link, threads, parts, names, confined, usage })
     }
 
     fn tell(&self, interface: &InterfaceName, options: &Linux) {
@@ -185,9 +217,9 @@ impl Prepared {
         self.parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
         let holder = self.threads.holder();
         self.parts.threads = Some(self.threads);
-        let Self { interface, tunnel, tun, network, parts, confined, usage, .. } = self;
-        let (parts, ends) = (Mutex::new(parts), ends.clone());
-        Ok(Running { interface, tunnel, tun, network, holder, parts, confined, usage, ends })
+        let Self { interface, tunnel, tun, network, parts, names, confined, usage, .. } = self;
+        let (parts, names, ends) = (Mutex::new(parts), Mutex::new(names), ends.clone());
+        Ok(Running { interface, tunnel, tun, network, holder, parts, names, confined, usage, ends })
     }
 }
 
@@ -202,7 +234,13 @@ fn report(ends: &Ends, end: workers::End) {
 fn follow_routes(tunnel: &Arc<Tunnel>, routes: RouteMonitor, ends: &Ends) -> io::Result<JoinHandle<()>> {
     let (device, reporter) = (Arc::clone(tunnel), ends.clone());
     ends.spawn("rvpn-routes", move || {
-        if let Err(error) = routes.run(|| device.routes_changed()) {
+        if let Err(error) = routes.run(|event| match event {
+            RouteEvent::Changed => device.routes_changed(),
+            RouteEvent::Resumed => {
+                tracing::debug!("The machine was asleep");
+                device.resumed();
+            }
+        }) {
             tracing::error!("Watching routes failed: {error}");
             reporter.report(End::ThreadFailed("rvpn-routes".to_owned()));
         }
@@ -233,12 +271,28 @@ fn follow_link(link: LinkMonitor, device: &Tunnel, ends: &Ends) {
     }
 }
 
-impl Configurable for Running {
-    fn apply(&self, set: Set) -> Result<(), Errno> {
-        self.tunnel.apply(apply::change(&set)).map_err(|error| {
+impl Running {
+    fn change(&self, change: Change) -> Result<(), Errno> {
+        self.tunnel.apply(change).map_err(|error| {
             tracing::error!("Configuration refused, nothing changed: {error}");
             apply::errno(&error)
         })
+    }
+}
+
+impl Configurable for Running {
+    fn apply(&self, set: Set) -> Result<(), Errno> {
+        self.change(apply::change(&set))
+    }
+
+    fn apply_files(&self, set: Set) -> Result<(), Errno> {
+        let mut change = apply::change(&set);
+        change.peers.iter_mut().for_each(|peer| peer.is_from_file = true);
+        self.change(change)
+    }
+
+    fn forget(&self, peer: Option<PublicKey>) -> usize {
+        self.tunnel.forget(peer.map(apply::public_key).as_ref())
     }
 
     fn status(&self) -> DeviceStatus {
@@ -247,6 +301,10 @@ impl Configurable for Running {
 }
 
 impl Device for Running {
+    fn evidence(&self) -> EvidenceSnapshot {
+        self.tunnel.evidence()
+    }
+
     fn objects(&self) -> Objects {
         self.tunnel.objects()
     }
@@ -266,8 +324,16 @@ impl Device for Running {
         }
     }
 
+    fn events(&self) -> &Arc<Events> {
+        self.tunnel.events()
+    }
+
     fn release_privileges(&self) -> io::Result<()> {
         self.confined.release_privileges()
+    }
+
+    fn names(&self) -> Option<Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn beat(&self) -> Vec<String> {
@@ -278,11 +344,15 @@ impl Device for Running {
     fn files(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
         let mut files = vec![(offer::TUN, self.tun.as_fd().try_clone_to_owned()?)];
         let status = self.tunnel.snapshot();
-        if let Some((v4, v6)) = self.network.sockets(status.listen_port)?.filter(|_| status.offloads.is_some()) {
-            files.push((offer::UDP_V4, v4));
+        if let Some([v4, v6]) = self.network.sockets(status.listen_port)?.filter(|_| status.offloads.is_some()) {
+            files.extend(v4.map(|v4| (offer::UDP_V4, v4)));
             files.extend(v6.map(|v6| (offer::UDP_V6, v6)));
         }
         Ok(files)
+    }
+
+    fn log_keys(&self, tell: Tell) -> Option<KeyListener> {
+        Some(self.tunnel.log_keys(tell))
     }
 
     fn changes(&self) -> u64 {

@@ -23,6 +23,7 @@ use crate::control::host::Linux;
 use crate::control::interface::InterfaceName;
 use crate::platform::linux::network::{Family, Network, Prefix};
 use crate::platform::linux::nftables::Nftables;
+use crate::platform::linux::wireguard_driver::WireguardDriver;
 
 /// The machine, as far as one tunnel goes.
 pub(super) struct Machine<'a> {
@@ -44,6 +45,11 @@ impl<'a> Machine<'a> {
 
     pub(super) const fn network(&mut self) -> &mut Network {
         &mut self.network
+    }
+
+    /// Returns whether the kernel's driver is to run the interface: names of endpoints are then looked up once, by us.
+    pub(super) fn has_driver(&self) -> bool {
+        !self.world.userspace && WireguardDriver::open().is_ok()
     }
 
     /// Says which keys and peers [`Step::Configure`] means.
@@ -106,7 +112,13 @@ impl<'a> Machine<'a> {
         let in_kernel = match self.world.userspace {
             true => false,
             false => match self.network.add_wireguard_link(name) {
-                Ok(()) => true,
+                Ok(()) => {
+                    if let Some(directory) = self.peers_directory() {
+                        let only = "only rvpn in user space reads it: see --userspace";
+                        self.warn(&format!("{}: {only}", directory.display()));
+                    }
+                    true
+                }
                 Err(error) if error.kind() == io::ErrorKind::Unsupported || is_unsupported(&error) => false,
                 Err(error) => return Err(why(&error)),
             },
@@ -117,6 +129,7 @@ impl<'a> Machine<'a> {
                 uapi_fd: None,
                 foreground: false,
                 handover: false,
+                peers_dir: self.peers_directory(),
                 ..self.world.environment.clone()
             };
             let host = Linux::new(&environment);
@@ -126,6 +139,12 @@ impl<'a> Machine<'a> {
         let made = self.network.link(self.interface.as_str()).map_err(|error| why(&error))?;
         self.link = Some(made.ok_or("it was gone at once")?.index);
         Ok(())
+    }
+
+    /// Returns the directory with the files of peers: the one that was named, or that of the interface if there is one.
+    fn peers_directory(&self) -> Option<PathBuf> {
+        let own = || Some(PathBuf::from(format!("{PEERS_DIRECTORIES}/{}.d", self.interface)));
+        self.world.environment.peers_dir.clone().or_else(|| own().filter(|path| path.is_dir()))
     }
 
     fn delete_link(&mut self) -> Result<(), String> {
@@ -276,5 +295,7 @@ fn is_unsupported(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error())
 }
 
+/// Where the directories of peers are that nobody names: wg0.d is the one of wg0.
+const PEERS_DIRECTORIES: &str = "/etc/rvpn";
 /// How long a process may take to end after its interface has gone.
 const PATIENCE: Duration = Duration::from_secs(5);

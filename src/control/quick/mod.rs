@@ -16,7 +16,7 @@
 
 use std::path::PathBuf;
 
-use rvpn_uapi::Set;
+use rvpn_uapi::{Candidate, Set};
 
 pub mod dns;
 mod error;
@@ -74,8 +74,8 @@ pub struct Tunnel {
     pub quick: Quick,
 }
 
-/// Finds the addresses of all endpoints of a file.
-pub type Resolve<'a> = &'a mut dyn FnMut(Config) -> Result<Set, ConfigError>;
+/// Finds the addresses of all endpoints of a file; or, if the flag says that rvpn runs the interface, leaves the names to it.
+pub type Resolve<'a> = &'a mut dyn FnMut(Config, bool) -> Result<Set, ConfigError>;
 
 /// Brings a tunnel up; `kill_switch` asks for it whatever the file says.
 ///
@@ -122,8 +122,13 @@ fn prepare(
     machine: &mut Machine<'_>,
     resolve: Resolve<'_>,
 ) -> Result<Vec<Step>, QuickError> {
-    let set = resolve(config)?;
-    let endpoints: Vec<_> = set.peers.iter().filter_map(|peer| peer.endpoint).collect();
+    let set = resolve(config, !machine.has_driver())?;
+    let candidates = set.peers.iter().flat_map(|peer| peer.endpoints.iter().flatten());
+    let addresses = candidates.filter_map(|candidate| match candidate {
+        Candidate::Address(address) => Some(*address),
+        Candidate::Name { .. } => None,
+    });
+    let endpoints: Vec<_> = set.peers.iter().filter_map(|peer| peer.endpoint).chain(addresses).collect();
     let facts = facts::gather(machine.network(), quick, &endpoints)?;
     let steps = plan::plan(machine.interface(), quick, peers, &facts);
     state.facts = Some(facts);

@@ -42,7 +42,7 @@ pub fn reload(tunnel: Tunnel, world: &World, resolve: Resolve<'_>) -> Result<(),
     quick.kill_switch |= state.kill_switch;
     quick.post_up.clear();
     let peers = Peers::of(config.fwmark, config.listen_port, config.peers.iter().map(|peer| &peer.set));
-    let mut set = resolve(config)?;
+    let mut set = resolve(config, world.client.is_rvpn(name.as_ref())?)?;
     let facts = facts::gather(machine.network(), &quick, &[])?.without(&state.steps, &before);
     let mut steps = plan::plan(name, &quick, &peers, &facts);
     if peers.mark.is_none() {

@@ -13,6 +13,7 @@ use super::offer::{self, Offer, Start};
 use super::{HOLD_PATIENCE, PATIENCE, PREPARATION, UpgradeError};
 use crate::control::host::{Device, Holding};
 use crate::control::outcome::{End, Ends};
+use crate::control::socket::SocketFile;
 use crate::control::supervisor::Supervisor;
 use crate::dataplane::io::Clock;
 use crate::platform::linux::LinuxClock;
@@ -23,6 +24,7 @@ pub struct Giver {
     sockets: Vec<(&'static str, OwnedFd)>,
     supervisor: Arc<Supervisor>,
     start: Start,
+    keeps_socket: bool,
     ends: Ends,
     /// Connections are for the other process, or will be in a moment.
     closed: watch::Sender<bool>,
@@ -33,8 +35,23 @@ pub struct Giver {
 impl Giver {
     /// Makes what gives `sockets` by name and the service manager of a daemon away that was started so, and reports to `ends`
     /// when it has.
-    pub fn new(sockets: Vec<(&'static str, OwnedFd)>, supervisor: Arc<Supervisor>, start: Start, ends: Ends) -> Self {
-        Self { sockets, supervisor, start, ends, closed: watch::Sender::new(false), giving: Mutex::new(()) }
+    pub fn new(
+        sockets: Vec<(&'static str, OwnedFd)>,
+        file: &SocketFile,
+        supervisor: Arc<Supervisor>,
+        start: Start,
+        ends: Ends,
+    ) -> Self {
+        let keeps_socket = file.is_kept();
+        Self {
+            sockets,
+            supervisor,
+            start,
+            keeps_socket,
+            ends,
+            closed: watch::Sender::new(false),
+            giving: Mutex::new(()),
+        }
     }
 
     /// Says whether connections are to be accepted at the moment.
@@ -96,7 +113,7 @@ impl Giver {
         let (notify, watchdog) = self.supervisor.give()?;
         files.extend(notify.map(|socket| (offer::NOTIFY, socket)));
         let mut out = Writer::new(super::channel::MAX_FRAME_LEN);
-        Offer::new(LinuxClock.now(), self.start.clone(), &files, watchdog).write(&mut out);
+        Offer::new(LinuxClock.now(), self.start.clone(), &files, watchdog, self.keeps_socket).write(&mut out);
         channel.send(Kind::Offer, out.written()?)?;
         let files: Vec<_> = files.iter().map(|(_, file)| file.as_fd()).collect();
         channel.send_files(&files)?;

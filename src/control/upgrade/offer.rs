@@ -2,8 +2,8 @@
 //!
 //! # Layout
 //! The offer: the moment (8 bytes, boot-time clock), then lists, each after its number of entries: the arguments, the
-//! variables (name, value), the names of the files that follow; at the end the patience of the service manager, if there
-//! is one. The configuration is text: requests as a client would write them, without port and endpoints, which come with
+//! variables (name, value), the names of the files that follow; then the patience of the service manager, if there is one,
+//! and whether the socket's file stays. The configuration is text: requests as a client would write them, without port and endpoints, which come with
 //! the state.
 //!
 //! Not here: live state (`dataplane::handover`).
@@ -12,12 +12,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use rvpn_uapi::{AllowedIpChange, DeviceStatus, PeerSet, PeerStatus, SecretKey, Set, write_set};
+use rvpn_uapi::{AllowedIpChange, DeviceStatus, MAX_CANDIDATES, PeerSet, PeerStatus, SecretKey, Set, write_set};
 use zeroize::Zeroizing;
 
 use super::channel::MAX_FRAME_LEN;
-use crate::control::environment::{FOREGROUND, HANDOVER, SUPERVISION, UPGRADE};
+use crate::control::environment::{FOREGROUND, HANDOVER, HOOK_RUNNER, SUPERVISION, UPGRADE};
 use crate::control::files::MAX_FILES;
+use crate::control::log::JOURNAL_STREAM;
 use crate::proto::carried::{Carried, Malformed, Reader, Writer};
 use crate::proto::time::Instant;
 
@@ -47,12 +48,21 @@ pub struct Offer {
     pub files: Vec<String>,
     /// The patience of its service manager, in microseconds.
     pub watchdog: Option<u64>,
+    /// The file of the configuration socket is somebody else's, and stays in the end.
+    pub keeps_socket: bool,
 }
 
 impl Offer {
     /// Makes an offer.
-    pub fn new(now: Instant, start: Start, files: &[(&str, OwnedFd)], watchdog: Option<u64>) -> Self {
-        Self { now, start, files: files.iter().map(|(name, _)| (*name).to_owned()).collect(), watchdog }
+    pub fn new(
+        now: Instant,
+        start: Start,
+        files: &[(&str, OwnedFd)],
+        watchdog: Option<u64>,
+        keeps_socket: bool,
+    ) -> Self {
+        let files = files.iter().map(|(name, _)| (*name).to_owned()).collect();
+        Self { now, start, files, watchdog, keeps_socket }
     }
 }
 
@@ -75,10 +85,12 @@ impl Start {
         }
     }
 
-    /// Returns the same, with the variables of `newer` in the place of its own.
+    /// Returns the same, with the variables of `newer` in the place of its own, but for what is said of standard error,
+    /// which stays.
     #[must_use]
-    pub fn amended(&self, newer: Self) -> Self {
+    pub fn amended(&self, mut newer: Self) -> Self {
         let Self { arguments, mut variables } = self.clone();
+        newer.variables.retain(|(name, _)| name != JOURNAL_STREAM);
         variables.retain(|(name, _)| newer.variables.iter().all(|(other, _)| other != name));
         variables.extend(newer.variables);
         Self { arguments, variables }
@@ -93,7 +105,8 @@ impl Start {
 fn is_ours(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
     let own = [b"RVPN_".as_slice(), b"WG_", b"LOG_"].iter().any(|prefix| bytes.starts_with(prefix));
-    let once = [HANDOVER, UPGRADE, FOREGROUND, "WG_TUN_FD", "WG_UAPI_FD"];
+    let own = own || name == JOURNAL_STREAM;
+    let once = [HANDOVER, UPGRADE, HOOK_RUNNER, FOREGROUND, "WG_TUN_FD", "WG_UAPI_FD"];
     own && !once.iter().chain(&SUPERVISION).any(|other| name == *other)
 }
 
@@ -107,6 +120,7 @@ impl Carried for Offer {
         });
         write_list(&self.files, out, |name, out| out.list(name.as_bytes()));
         self.watchdog.write(out);
+        self.keeps_socket.write(out);
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -119,6 +133,7 @@ impl Carried for Offer {
             },
             files: read_list(input, MAX_FILES, |input| text(input)?.into_string().map_err(|_| Malformed))?,
             watchdog: Option::read(input)?,
+            keeps_socket: bool::read(input)?,
         })
     }
 }
@@ -164,7 +179,9 @@ pub fn configuration(status: &DeviceStatus) -> impl Iterator<Item = Zeroizing<Ve
     std::iter::once(device).chain(peers).map(|set| {
         // Never moved for more room, which would leave keys behind.
         let networks: usize = set.peers.iter().map(|peer| peer.allowed_ips.len()).sum();
-        let mut text = Zeroizing::new(Vec::with_capacity(MAX_TEXT_LEN + MAX_NETWORK_LEN * networks));
+        let candidates: usize = set.peers.iter().flat_map(|peer| &peer.endpoints).map(Vec::len).sum();
+        let len = MAX_TEXT_LEN + MAX_NETWORK_LEN * networks + MAX_CANDIDATE_LEN * candidates;
+        let mut text = Zeroizing::new(Vec::with_capacity(len));
         write_set(&set, &mut text);
         text
     })
@@ -175,6 +192,8 @@ fn peer_set(peer: &PeerStatus) -> PeerSet {
     PeerSet {
         name: peer.name.clone().map(Some),
         preshared_key: peer.preshared_key.clone().or_else(|| Some(SecretKey::new(&[0; 32]))),
+        endpoints: (!peer.endpoints.is_empty()).then(|| peer.endpoints.clone()),
+        endpoint_order: (!peer.endpoints.is_empty()).then_some(peer.endpoint_order),
         persistent_keepalive: Some(peer.persistent_keepalive),
         replace_allowed_ips: true,
         allowed_ips: first.map(AllowedIpChange::Add).collect(),
@@ -186,7 +205,12 @@ const NETWORKS_PER_REQUEST: usize = 1000;
 /// `allowed_ip=`, 39 characters of IPv6, `/128`, the end of the line.
 const MAX_NETWORK_LEN: usize = 64;
 
-const _: () = assert!(MAX_TEXT_LEN + MAX_NETWORK_LEN * NETWORKS_PER_REQUEST <= MAX_FRAME_LEN);
+/// `rvpn_endpoints=`, 253 characters of a name, a dot, a port, the end of the line; and what `write_set` reserves for it.
+const MAX_CANDIDATE_LEN: usize = 300;
+
+const _: () = assert!(
+    MAX_TEXT_LEN + MAX_NETWORK_LEN * NETWORKS_PER_REQUEST + MAX_CANDIDATE_LEN * MAX_CANDIDATES <= MAX_FRAME_LEN
+);
 
 #[cfg(test)]
 mod tests {
@@ -211,6 +235,7 @@ mod tests {
             start,
             files: vec![TUN.to_owned(), LISTENER.to_owned()],
             watchdog: Some(9),
+            keeps_socket: true,
         }
     }
 
@@ -245,10 +270,12 @@ mod tests {
 
     #[test]
     fn variables_of_others_and_of_one_start_stay_here() {
-        for name in ["RVPN_WORKERS", "WG_HIDE_KEYS", "LOG_LEVEL", "LOG_FORMAT"] {
+        for name in ["RVPN_WORKERS", "WG_HIDE_KEYS", "LOG_LEVEL", "LOG_FORMAT", JOURNAL_STREAM] {
             assert!(is_ours(name.as_ref()), "{name}");
         }
-        for name in ["PATH", "HOME", "NOTIFY_SOCKET", "WG_TUN_FD", "WG_UAPI_FD", HANDOVER, UPGRADE, FOREGROUND] {
+        for name in
+            ["PATH", "HOME", "NOTIFY_SOCKET", HOOK_RUNNER, "WG_TUN_FD", "WG_UAPI_FD", HANDOVER, UPGRADE, FOREGROUND]
+        {
             assert!(!is_ours(name.as_ref()), "{name}");
         }
     }

@@ -95,6 +95,11 @@ impl Taking {
         given.map_or_else(|| Listener::new(address), Ok).map(Some)
     }
 
+    /// Tells whether the socket's file stays where it is in the end.
+    pub fn keeps_socket(&self) -> bool {
+        self.offer.keeps_socket
+    }
+
     /// Returns the daemon's service manager.
     pub fn supervisor(&mut self) -> Supervisor {
         let patience = self.offer.watchdog.map(Duration::from_micros);

@@ -2,15 +2,19 @@
 //!
 //! Not here: the course of a change (see the parent), peers (see `peers`).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{ApplyError, Change};
 use crate::dataplane::device::Device;
 use crate::dataplane::events::EventKind;
 use crate::dataplane::io::Udp;
+use crate::dataplane::peer::Peer;
 use crate::dataplane::sync::{lock, write, yield_now};
 use crate::dataplane::workers::Context;
 use crate::proto::carried::{Carried, Malformed, Reader, Writer};
+use crate::proto::endpoint::Source;
 
 /// Interface state and settings of a device.
 #[derive(Debug, Default)]
@@ -87,6 +91,8 @@ impl Device {
     /// Another process goes on with the device: this one lets go of sockets and sessions, for good.
     pub(in crate::dataplane) fn retire(&self, settings: &mut Settings) {
         settings.is_retired = true;
+        // Not waited for, as for sockets whose port is wanted: they stay open where they went.
+        *write(&self.udp) = None;
         self.go_down(settings);
     }
 
@@ -117,16 +123,55 @@ impl Device {
     }
 
     /// The routes or addresses of the host changed: cached source addresses of peers that are now reached through
-    /// another interface are forgotten (protocol 11.3).
+    /// another interface are forgotten (protocol 11.3), and peers that are in use learn of us by the new way.
+    ///
+    /// Whether a way changed is asked of the routing table, and compared with what it said when the last handshake
+    /// completed: not the source that is cached, for a peer may have talked to another address of ours.
     pub fn routes_changed(&self) {
-        let mark = lock(&self.config).mark;
+        let now = self.platform.clock.now();
+        let mut context = Context::new(self);
         for peer in self.peers.all() {
             let Some(endpoint) = peer.state().core.endpoint() else { continue };
-            let Some(source) = endpoint.source else { continue };
-            if self.platform.network.route_interface(endpoint.remote, mark) != Some(source.interface) {
-                peer.state().core.clear_source();
-            }
+            let present = self.source_towards(endpoint.remote);
+            self.with_peer(&mut context, &peer, |state, _| {
+                if endpoint.source.map(|source| source.interface) != present.map(|present| present.interface) {
+                    state.core.clear_source();
+                }
+                let before = state.way.filter(|(remote, _)| *remote == endpoint.remote).map(|(_, before)| before);
+                let Some(present) = present else {
+                    state.way_is_lost = true;
+                    return;
+                };
+                state.way = Some((endpoint.remote, present));
+                let was_lost = std::mem::take(&mut state.way_is_lost);
+                if before.is_some_and(|before| before != present) {
+                    state.core.way_changed(now);
+                } else if was_lost {
+                    state.core.way_is_back(now);
+                }
+            });
         }
+    }
+
+    /// The machine was asleep: what lies between it and its peers may have forgotten them.
+    pub fn resumed(&self) {
+        let now = self.platform.clock.now();
+        let mut context = Context::new(self);
+        for peer in self.peers.all() {
+            self.with_peer(&mut context, &peer, |state, _| state.core.way_changed(now));
+        }
+    }
+
+    /// Keeps from where datagrams go to the endpoint of a peer, for [`Device::routes_changed`] to compare with. Asks the
+    /// routing table; once per handshake.
+    pub(in crate::dataplane) fn note_way(&self, peer: &Peer) {
+        let Some(endpoint) = peer.state().core.endpoint() else { return };
+        let way = self.source_towards(endpoint.remote).map(|source| (endpoint.remote, source));
+        peer.state().way = way;
+    }
+
+    fn source_towards(&self, remote: SocketAddr) -> Option<Source> {
+        self.platform.network.source_towards(remote, self.mark.load(Ordering::Relaxed))
     }
 
     /// Binds what the change asks for, without using it yet.
@@ -167,6 +212,7 @@ impl Device {
         settings.port = sockets.port;
         settings.port_is_automatic = sockets.port_is_automatic;
         settings.mark = sockets.mark;
+        self.mark.store(sockets.mark, Ordering::Relaxed);
         if changed {
             self.peers.all().iter().for_each(|peer| peer.state().core.clear_source());
         }

@@ -22,7 +22,7 @@ use crate::proto::keys::{PrivateKey, PublicKey, SharedSecret};
 impl Device {
     /// Counts how many peers there would be at most.
     pub(super) fn check_peers(&self, change: &Change) -> Result<(), ApplyError> {
-        let kept = if change.replace_peers { 0 } else { self.peers.len() };
+        let kept = self.peers.len() - if change.replace_peers { self.replaceable_peers().len() } else { 0 };
         let added: HashSet<&PublicKey> =
             change.peers.iter().filter(|peer| !peer.remove && !peer.update_only).map(|peer| &peer.public_key).collect();
         let known = if change.replace_peers {
@@ -31,6 +31,13 @@ impl Device {
             added.iter().filter(|public_key| self.peers.lookup(public_key).is_some()).count()
         };
         if kept + added.len() - known > MAX_PEERS { Err(ApplyError::TooManyPeers) } else { Ok(()) }
+    }
+
+    /// Returns the peers that go when all are replaced.
+    pub(super) fn replaceable_peers(&self) -> Vec<Arc<Peer>> {
+        let mut peers = self.peers.all();
+        peers.retain(|peer| !peer.state().is_from_file);
+        peers
     }
 
     /// Replaces the identity (protocol 13.1). The secrets with all peers are computed before, with no lock held that a
@@ -100,19 +107,30 @@ impl Device {
         let now = self.platform.clock.now();
         {
             let mut state = peer.state();
+            state.is_from_file |= change.is_from_file;
             if let Some(preshared_key) = change.preshared_key {
                 state.core.set_preshared_key(preshared_key);
             }
             if let Some(endpoint) = change.endpoint {
+                state.configured = Some(endpoint);
                 state.core.set_endpoint(endpoint);
             }
             if let Some(secs) = change.persistent_keepalive {
                 state.core.set_persistent_keepalive(now, secs);
             }
+            if change.rate_up.is_some() || change.rate_down.is_some() {
+                let mut limits = state.limits.take().unwrap_or_default();
+                limits.set(now, change.rate_up, change.rate_down);
+                state.limits = Some(limits).filter(|limits| !limits.is_empty());
+            }
         }
         if is_new {
             self.announce(Some(&peer), EventKind::PeerAdded);
         }
+        if let Some(order) = change.order {
+            peer.state().core.set_order(order);
+        }
+        let has_names = change.candidates.is_some_and(|candidates| self.apply_candidates(&peer, candidates));
         self.apply_allowed_ips(&peer, change.replace_allowed_ips, &change.allowed_ips);
         if is_new {
             // Only now can a handshake find it: it is complete.
@@ -123,6 +141,10 @@ impl Device {
                 state.core.up(now);
             }
         });
+        if has_names {
+            // Whoever looks them up finds it by now.
+            self.wanted.add(&peer);
+        }
         self.flush(context, &peer);
     }
 
@@ -148,7 +170,7 @@ impl Device {
             for prefixes in added.chunks(PREFIXES_PER_STEP) {
                 let stolen = write(&self.routes).insert(peer.id, prefixes);
                 for (prefix, owner) in stolen {
-                    self.announce(Some(&owner), EventKind::AllowedIpStolen { prefix, by: peer.public_key });
+                    self.announce(Some(&owner), EventKind::AllowedIpStolen { prefix, by: peer.label() });
                 }
             }
         }
@@ -166,6 +188,21 @@ impl Device {
         }
         self.silence(context, peers);
         peers.iter().for_each(|peer| self.announce(Some(peer), EventKind::PeerRemoved));
+    }
+
+    /// Starts peers afresh: their sessions go, and what was learnt of their endpoints. What was configured stays, and so do
+    /// counters.
+    pub(super) fn restart(&self, context: &mut Context, peers: &[Arc<Peer>], up: bool) {
+        self.silence(context, peers);
+        let now = self.platform.clock.now();
+        for peer in peers {
+            self.with_peer(context, peer, |state, _| {
+                state.core.replace_endpoint(state.configured);
+                if up {
+                    state.core.up(now);
+                }
+            });
+        }
     }
 
     /// Takes the peers' sessions and timers away and waits until what was begun with them is through: a batch that is

@@ -144,8 +144,8 @@ impl Network for Host {
         Ok(socket)
     }
 
-    fn route_interface(&self, remote: SocketAddr, _mark: u32) -> Option<u32> {
-        self.internet.with_site(self.site, |site| site.address_towards(remote.ip())).map(|source| source.interface)
+    fn source_towards(&self, remote: SocketAddr, _mark: u32) -> Option<Source> {
+        self.internet.with_site(self.site, |site| site.address_towards(remote.ip()))
     }
 }
 
@@ -223,8 +223,8 @@ mod tests {
         let internet = Internet::new();
         let host = host(&internet, "192.0.2.1");
         host.set_addresses(&["2001:db8::1".parse().unwrap(), "192.0.2.9".parse().unwrap()]);
-        assert_eq!(host.route_interface("198.51.100.1:1".parse().unwrap(), 0), Some(2));
-        assert_eq!(host.route_interface("[2001:db8::2]:1".parse().unwrap(), 0), Some(1));
+        let interface = |remote: &str| host.source_towards(remote.parse().unwrap(), 0).map(|source| source.interface);
+        assert_eq!((interface("198.51.100.1:1"), interface("[2001:db8::2]:1")), (Some(2), Some(1)));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::proto::endpoint::Source;
+use crate::proto::time::WallTime;
 
 /// Control messages back to back.
 ///
@@ -94,6 +95,23 @@ impl ControlBuffer {
             }
         }
         control
+    }
+
+    /// Returns when the kernel received the message, if it was asked to say so.
+    pub(super) fn timestamp(&self) -> Option<WallTime> {
+        let mut rest = self.bytes();
+        while let Some((level, kind, data, after)) = next(rest) {
+            rest = after;
+            if (level, kind) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
+                let (secs, nanos) = data.split_at_checked(size_of::<libc::time_t>())?;
+                let nanos = u32::try_from(libc::c_long::from_ne_bytes(*nanos.first_chunk()?)).ok()?;
+                return Some(WallTime {
+                    secs: libc::time_t::from_ne_bytes(*secs.first_chunk()?).try_into().ok()?,
+                    nanos,
+                });
+            }
+        }
+        None
     }
 
     /// Returns the bytes in use.

@@ -75,6 +75,8 @@ pub struct Needs<'a> {
     pub socket_directory: &'a Path,
     /// The directory from which the socket for metrics is removed in the end, if it is in one.
     pub metrics_directory: Option<&'a Path>,
+    /// A directory whose files are read while it runs.
+    pub peers_directory: Option<&'a Path>,
 }
 
 impl Part {
@@ -134,7 +136,7 @@ impl Hardening {
                 Part::Landlock => no_new_privileges().and_then(|()| landlock::confine(needs)),
                 Part::Seccomp => no_new_privileges().and_then(|()| {
                     packets = Some(Arc::new(Filter::packets(self.violation)?));
-                    Filter::process(self.violation)?.install()?;
+                    Filter::process(self.violation, needs)?.install()?;
                     Ok(match self.violation {
                         Violation::Refuse => "refuses",
                         Violation::Kill => "kills",
@@ -147,6 +149,27 @@ impl Hardening {
             packets = None;
         }
         Confined { outcomes: Arc::new(outcomes), packets }
+    }
+
+    /// Gives up what the process that looks names up needs no more: it has no keys, reads files, and asks name servers.
+    pub fn confine_names(self) -> Confined {
+        let outcomes = Part::ALL.map(|part| {
+            if !self.parts[part as usize] {
+                return Err(Lack::Off);
+            }
+            match part {
+                Part::Dumps => memory::forbid_dumps(),
+                // Nothing in it is a secret.
+                Part::Memory => Err(Lack::Off),
+                Part::Capabilities => no_new_privileges().and_then(|()| capabilities::keep_one()),
+                Part::Landlock => no_new_privileges().and_then(|()| landlock::confine_names()),
+                Part::Seccomp => no_new_privileges().and_then(|()| {
+                    Filter::names(self.violation)?.install()?;
+                    Ok("refuses or kills".to_owned())
+                }),
+            }
+        });
+        Confined { outcomes: Arc::new(outcomes), packets: None }
     }
 }
 
@@ -294,8 +317,11 @@ mod tests {
 
     #[test]
     fn what_is_switched_off_is_left_alone() {
-        let confined =
-            Hardening::OFF.confine_process(&Needs { socket_directory: Path::new("/nowhere"), metrics_directory: None });
+        let confined = Hardening::OFF.confine_process(&Needs {
+            socket_directory: Path::new("/nowhere"),
+            metrics_directory: None,
+            peers_directory: None,
+        });
         assert!(Part::ALL.into_iter().all(|part| !confined.holds(part)));
         let permitted = || rustix::thread::capabilities(None).unwrap().permitted;
         let before = permitted();

@@ -11,7 +11,7 @@
 //! Sources: netlink(7), rtnetlink(7), RFC 3549.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -23,6 +23,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::sys;
+use crate::proto::endpoint::Source;
 
 /// One routing netlink socket, close-on-exec and non-blocking.
 #[derive(Debug)]
@@ -150,10 +151,17 @@ impl Netlink {
         }))
     }
 
-    /// Returns the interface by which packets marked `mark` to `remote` leave, without a source address; `None` if
-    /// there is no route.
-    pub(super) fn route_interface(&mut self, remote: SocketAddr, mark: u32) -> io::Result<Option<u32>> {
-        Ok(self.route(remote, mark)?.as_ref().and_then(interface_of))
+    /// Returns the local address and the interface by which packets marked `mark` to `remote` leave; `None` if there is
+    /// no route. The kernel may not say the address, which is then that of no interface.
+    pub(super) fn source_towards(&mut self, remote: SocketAddr, mark: u32) -> io::Result<Option<Source>> {
+        let Some(route) = self.route(remote, mark)? else { return Ok(None) };
+        let address = route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+            RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
+            _ => None,
+        });
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        Ok(interface_of(&route).map(|interface| Source { address, interface }))
     }
 
     /// Returns how long a packet marked `mark` to `remote` may be without being fragmented, in bytes: what the route says
@@ -363,8 +371,10 @@ mod tests {
     #[test]
     fn own_addresses_are_reached_by_the_loopback() {
         let mut netlink = Netlink::open(0).unwrap();
-        assert_eq!(netlink.route_interface("127.0.0.1:1".parse().unwrap(), 0).unwrap(), Some(1));
-        assert_eq!(netlink.route_interface("[::ffff:127.0.0.1]:1".parse().unwrap(), 0).unwrap(), Some(1));
+        let loopback = Source { address: "127.0.0.1".parse().unwrap(), interface: 1 };
+        for remote in ["127.0.0.1:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(netlink.source_towards(remote.parse().unwrap(), 0).unwrap(), Some(loopback));
+        }
     }
 
     #[test]

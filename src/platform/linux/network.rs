@@ -211,11 +211,22 @@ impl Network {
     /// # Errors
     /// The kernel's.
     pub fn way(&mut self, remote: SocketAddr) -> io::Result<Option<Way>> {
+        self.way_of_marked(remote, 0)
+    }
+
+    /// Returns the way of packets with a firewall mark (0 is none) to `remote`; `None` if there is none.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn way_of_marked(&mut self, remote: SocketAddr, mark: u32) -> io::Result<Option<Way>> {
         let ip = remote.ip().to_canonical();
         let mut question = RouteMessage::default();
         question.header.address_family = Family::of(ip).into();
         question.header.destination_prefix_length = longest_prefix(ip);
         question.attributes.push(RouteAttribute::Destination(RouteAddress::from(ip)));
+        if mark != 0 {
+            question.attributes.push(RouteAttribute::Mark(mark));
+        }
         if let SocketAddr::V6(remote) = remote
             && remote.scope_id() != 0
         {

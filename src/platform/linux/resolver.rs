@@ -5,7 +5,11 @@
 //! Source: getaddrinfo(3); which of its errors last is what the glibc wiki says of NameResolver.
 
 use std::ffi::CString;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::sys;
 
@@ -24,6 +28,22 @@ pub fn resolve(host: &str, service: &str) -> Result<SocketAddr, ResolveError> {
 /// [`ResolveError`] if there is no such service.
 pub fn port(service: &str) -> Result<u16, ResolveError> {
     look_up(None, service).map(|address| address.port())
+}
+
+/// Makes a socket for questions to one name server, with a firewall mark if that is not 0. Non-blocking.
+///
+/// # Errors
+/// The OS's: a mark needs CAP_NET_ADMIN.
+pub fn socket_to(server: SocketAddr, mark: u32) -> io::Result<UdpSocket> {
+    let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
+    if mark != 0 {
+        sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_MARK, mark.cast_signed())?;
+    }
+    // Then only that server is heard, and a closed port is an error at once.
+    rustix::net::connect(&socket, &server)?;
+    Ok(socket.into())
 }
 
 /// Why there is no address.

@@ -1,7 +1,8 @@
-//! Tells that the ways to peers may have changed: routes, addresses, links or rules of the sockets' namespace.
+//! Tells that the ways to peers may have changed: routes, addresses, links or rules of the sockets' namespace; and that
+//! the machine was asleep, so that what lies on these ways may have forgotten it.
 //!
-//! It does not tell what changed: whoever cached a source address asks for the interface anew (see
-//! [`Network::route_interface`](crate::dataplane::io::Network::route_interface)). Links are watched too, because IPv4
+//! It does not tell what changed: whoever cached a source address asks for the way anew (see
+//! [`Network::source_towards`](crate::dataplane::io::Network::source_towards)). Links are watched too, because IPv4
 //! routes that vanish with their link are not announced.
 //!
 //! Source: rtnetlink(7).
@@ -12,11 +13,22 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::netlink::Netlink;
+use super::sleep_watch::SleepWatch;
 use super::stop::Stop;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteEvent {
+    /// Something about routes: ways may have changed, and most have not.
+    Changed,
+    /// The machine woke up.
+    Resumed,
+}
 
 /// Watches one namespace.
 pub struct RouteMonitor {
     notifications: Netlink,
+    sleep: SleepWatch,
     stop: Arc<Stop>,
 }
 
@@ -26,7 +38,7 @@ impl RouteMonitor {
     /// # Errors
     /// The OS's, if there is no netlink.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { notifications: Netlink::open(GROUPS)?, stop: Arc::new(Stop::new()?) })
+        Ok(Self { notifications: Netlink::open(GROUPS)?, sleep: SleepWatch::new()?, stop: Arc::new(Stop::new()?) })
     }
 
     /// Returns what ends [`RouteMonitor::run`].
@@ -34,25 +46,33 @@ impl RouteMonitor {
         Arc::clone(&self.stop)
     }
 
-    /// Calls `changed` once for every burst of changes until told to stop. Blocks: run it on a thread of its own.
+    /// Calls `report` once for every burst of changes until told to stop. Blocks: run it on a thread of its own.
     ///
     /// # Errors
     /// The OS's, if waiting or listening fails: routes are no longer watched.
-    pub fn run(self, mut changed: impl FnMut()) -> io::Result<()> {
+    pub fn run(mut self, mut report: impl FnMut(RouteEvent)) -> io::Result<()> {
         loop {
-            let mut fds = [PollFd::new(&self.stop, PollFlags::IN), PollFd::new(&self.notifications, PollFlags::IN)];
+            let mut fds = [
+                PollFd::new(&self.stop, PollFlags::IN),
+                PollFd::new(&self.notifications, PollFlags::IN),
+                PollFd::new(&self.sleep, PollFlags::IN),
+            ];
             match rustix::event::poll(&mut fds, None) {
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             }
-            if !fds[0].revents().is_empty() {
+            let [stop, _, sleep] = fds.map(|fd| !fd.revents().is_empty());
+            if stop {
                 return Ok(());
+            }
+            if sleep && self.sleep.has_slept()? {
+                report(RouteEvent::Resumed);
             }
             let mut heard = false;
             self.notifications.notifications(|_| heard = true)?;
             if heard {
-                changed();
+                report(RouteEvent::Changed);
                 if !self.rest()? {
                     return Ok(());
                 }

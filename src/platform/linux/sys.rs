@@ -386,6 +386,27 @@ pub(super) fn install_filter(program: &[libc::sock_filter], flags: libc::c_ulong
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// SO_ATTACH_FILTER: lets `socket` receive only what `program` takes, in place of a filter it may have.
+///
+/// # Errors
+/// EINVAL for a program that the kernel does not take.
+pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let Ok(len) = libc::c_ushort::try_from(program.len()) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the pointer and the length describe `program`, which lives through the call; the kernel copies the `len`
+    // instructions that `filter` points to, which are borrowed for the call, checks each, and writes to nothing.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

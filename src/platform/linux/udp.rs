@@ -21,6 +21,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 
 use super::cmsg::ControlBuffer;
 use super::netlink::Netlink;
+use super::placement::Placement;
 use super::poller::LinuxPoller;
 use super::socket_name::SocketName;
 use super::sys::{self, Outgoing, Received};
@@ -36,51 +37,70 @@ use crate::proto::endpoint::{Endpoint, Source};
 pub struct LinuxNetwork {
     poller: Arc<LinuxPoller>,
     trains: Trains,
+    placement: Placement,
     routes: Arc<Mutex<Netlink>>,
     /// Sockets of another process, to be given out at the first bind.
-    given: Mutex<Option<Given>>,
+    given: Mutex<Option<Sockets>>,
     /// Those that were bound and may still be in use.
     bound: Mutex<Vec<Weak<LinuxUdp>>>,
 }
 
-/// Sockets that another process has bound: IPv4, and IPv6 where there is any.
-type Given = (OwnedFd, Option<OwnedFd>);
+/// Bound sockets of one port: for IPv4 and for IPv6, at least one.
+pub type Sockets = [Option<OwnedFd>; 2];
 
 impl LinuxNetwork {
-    /// Makes sockets that wake `poller` and hand such `trains` to the kernel; with any, it also merges what arrives.
+    /// Makes sockets at `placement` that wake `poller` and hand such `trains` to the kernel; with any, it also merges what
+    /// arrives.
     ///
     /// # Errors
     /// The OS's, if there is no netlink.
-    pub fn new(poller: Arc<LinuxPoller>, trains: Trains) -> io::Result<Self> {
+    pub fn new(poller: Arc<LinuxPoller>, trains: Trains, placement: Placement) -> io::Result<Self> {
         let (given, bound) = (Mutex::new(None), Mutex::new(Vec::new()));
-        Ok(Self { poller, trains, routes: Arc::new(Mutex::new(Netlink::open(0)?)), given, bound })
+        Ok(Self { poller, trains, placement, routes: Arc::new(Mutex::new(Netlink::open(0)?)), given, bound })
+    }
+
+    /// Tries whether sockets can be where they shall be.
+    ///
+    /// # Errors
+    /// Those of [`Network::bind`].
+    pub fn try_placement(&self) -> io::Result<()> {
+        if self.placement != Placement::default() {
+            LinuxUdp::bind(0, 0, self.trains, &self.placement, &self.routes)?;
+        }
+        Ok(())
     }
 
     /// Takes over sockets that another process has bound and configured: the next bind to their port returns them.
-    pub fn give(&self, v4: OwnedFd, v6: Option<OwnedFd>) {
-        *lock(&self.given) = Some((v4, v6));
+    pub fn give(&self, sockets: Sockets) {
+        *lock(&self.given) = Some(sockets);
     }
 
     /// Returns duplicates of the sockets bound to `port`, for another process.
     ///
     /// # Errors
     /// The OS's, if there are too many open files.
-    pub fn sockets(&self, port: u16) -> io::Result<Option<(OwnedFd, Option<OwnedFd>)>> {
+    pub fn sockets(&self, port: u16) -> io::Result<Option<Sockets>> {
         let bound = lock(&self.bound).iter().filter_map(Weak::upgrade).find(|udp| udp.port == port);
-        let duplicates =
-            |udp: Arc<LinuxUdp>| Ok((udp.v4.try_clone()?, udp.v6.as_ref().map(OwnedFd::try_clone).transpose()?));
-        bound.map(duplicates).transpose()
+        let duplicate = |socket: &Option<OwnedFd>| socket.as_ref().map(OwnedFd::try_clone).transpose();
+        bound.map(|udp| Ok([duplicate(&udp.v4)?, duplicate(&udp.v6)?])).transpose()
     }
 
     /// Binds sockets, or takes those of another process that are bound to `port` already.
     fn bind_or_take(&self, port: u16, mark: u32) -> io::Result<LinuxUdp> {
-        if let Some((v4, v6)) = lock(&self.given).take()
-            && SocketAddr::try_from(rustix::net::getsockname(&v4)?)?.port() == port
+        if let Some(sockets) = lock(&self.given).take()
+            && port_of(&sockets)? == port
         {
-            return LinuxUdp::take(v4, v6, mark, self.trains, &self.routes);
+            return LinuxUdp::take(sockets, mark, self.trains, &self.routes);
         }
-        LinuxUdp::bind(port, mark, self.trains, &self.routes)
+        LinuxUdp::bind(port, mark, self.trains, &self.placement, &self.routes)
     }
+}
+
+/// # Errors
+/// EBADF if there is no socket, which its makers rule out.
+fn port_of(sockets: &Sockets) -> io::Result<u16> {
+    let socket = sockets.iter().flatten().next().ok_or(rustix::io::Errno::BADF)?;
+    Ok(SocketAddr::try_from(rustix::net::getsockname(socket)?)?.port())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -91,7 +111,9 @@ impl Network for LinuxNetwork {
     /// Must be called from a thread in the namespace the sockets shall be in.
     fn bind(&self, port: u16, mark: u32) -> io::Result<Arc<dyn Udp>> {
         let udp = self.bind_or_take(port, mark)?;
-        self.poller.add_socket(udp.v4.as_fd(), false)?;
+        if let Some(v4) = &udp.v4 {
+            self.poller.add_socket(v4.as_fd(), false)?;
+        }
         if let Some(v6) = &udp.v6 {
             self.poller.add_socket(v6.as_fd(), true)?;
         }
@@ -102,16 +124,16 @@ impl Network for LinuxNetwork {
         Ok(udp)
     }
 
-    fn route_interface(&self, remote: SocketAddr, mark: u32) -> Option<u32> {
+    fn source_towards(&self, remote: SocketAddr, mark: u32) -> Option<Source> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        routes.route_interface(remote, mark).ok().flatten()
+        routes.source_towards(remote, mark).ok().flatten()
     }
 }
 
-/// Two bound sockets, or one without IPv6.
+/// Two bound sockets, or one: without IPv6, or where only an address of one family is listened at.
 #[derive(Debug)]
 struct LinuxUdp {
-    v4: OwnedFd,
+    v4: Option<OwnedFd>,
     v6: Option<OwnedFd>,
     port: u16,
     trains: Trains,
@@ -126,10 +148,16 @@ struct LinuxUdp {
 }
 
 impl LinuxUdp {
-    fn bind(port: u16, mark: u32, trains: Trains, routes: &Arc<Mutex<Netlink>>) -> io::Result<Self> {
+    fn bind(
+        port: u16,
+        mark: u32,
+        trains: Trains,
+        placement: &Placement,
+        routes: &Arc<Mutex<Netlink>>,
+    ) -> io::Result<Self> {
         let mut attempts = if port == 0 { RANDOM_PORT_ATTEMPTS } else { 1 };
         loop {
-            match Self::bind_both(port, mark, trains, routes) {
+            match Self::bind_both(port, mark, trains, placement, routes) {
                 // The port chosen for IPv4 is taken for IPv6; another may be free.
                 Err(error) if error.kind() == ErrorKind::AddrInUse && attempts > 1 => attempts -= 1,
                 result => return result,
@@ -137,33 +165,40 @@ impl LinuxUdp {
         }
     }
 
-    fn bind_both(port: u16, mark: u32, trains: Trains, routes: &Arc<Mutex<Netlink>>) -> io::Result<Self> {
-        let v4 = open_v4(mark)?;
-        rustix::net::bind(&v4, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
-        let local = SocketAddr::try_from(rustix::net::getsockname(&v4)?)?;
-        let v6 = match open_v6(mark).and_then(|v6| {
-            rustix::net::bind(&v6, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, local.port())))?;
-            Ok(v6)
-        }) {
-            Ok(v6) => Some(v6),
-            Err(error) if is_without_ipv6(&error) => None,
-            Err(error) => return Err(error),
+    fn bind_both(
+        port: u16,
+        mark: u32,
+        trains: Trains,
+        placement: &Placement,
+        routes: &Arc<Mutex<Netlink>>,
+    ) -> io::Result<Self> {
+        let (with_v4, with_v6) = placement.families();
+        let mut port = port;
+        let v4 = if with_v4 {
+            let address = placement.v4.unwrap_or(Ipv4Addr::UNSPECIFIED).into();
+            Some(placement.bind(open_v4(mark)?, address, &mut port)?)
+        } else {
+            None
         };
-        Self::take(v4, v6, mark, trains, routes)
+        let v6 = if with_v6 {
+            let address = placement.v6.unwrap_or(Ipv6Addr::UNSPECIFIED).into();
+            match open_v6(mark).and_then(|v6| placement.bind(v6, address, &mut port)) {
+                Ok(v6) => Some(v6),
+                Err(error) if v4.is_some() && placement.v6.is_none() && is_without_ipv6(&error) => None,
+                Err(error) => return Err(error),
+            }
+        } else {
+            None
+        };
+        Self::take([v4, v6], mark, trains, routes)
     }
 
     /// Takes sockets that are bound and marked, and settles what they merge and cut.
-    fn take(
-        v4: OwnedFd,
-        v6: Option<OwnedFd>,
-        mark: u32,
-        trains: Trains,
-        routes: &Arc<Mutex<Netlink>>,
-    ) -> io::Result<Self> {
-        let local = SocketAddr::try_from(rustix::net::getsockname(&v4)?)?;
+    fn take(sockets: Sockets, mark: u32, trains: Trains, routes: &Arc<Mutex<Netlink>>) -> io::Result<Self> {
+        let port = port_of(&sockets)?;
         let mut segments = trains != Trains::None;
         let mut merges = segments;
-        for socket in [Some(&v4), v6.as_ref()].into_iter().flatten() {
+        for socket in sockets.iter().flatten() {
             if trains == Trains::None {
                 // The process that had it before may have asked for it. What cannot merge does not.
                 let _ = sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 0);
@@ -174,17 +209,9 @@ impl LinuxUdp {
             }
         }
         let trains = if segments { trains } else { Trains::None };
+        let [v4, v6] = sockets;
         let (mark, v6_first) = (AtomicU32::new(mark), AtomicBool::new(false));
-        Ok(Self {
-            v4,
-            v6,
-            port: local.port(),
-            trains,
-            routes: Arc::clone(routes),
-            mark,
-            receives_trains: merges,
-            v6_first,
-        })
+        Ok(Self { v4, v6, port, trains, routes: Arc::clone(routes), mark, receives_trains: merges, v6_first })
     }
 
     /// Receives what waits at one socket, as far as buffers are free.
@@ -215,7 +242,7 @@ impl LinuxUdp {
 
     /// Sends transmits of one family; returns how many were sent in full.
     fn send_run(&self, v6: bool, transmits: &[Transmit<'_>]) -> (usize, io::Result<()>) {
-        let Some(socket) = (if v6 { self.v6.as_ref() } else { Some(&self.v4) }) else {
+        let Some(socket) = (if v6 { &self.v6 } else { &self.v4 }) else {
             return (0, Err(rustix::io::Errno::AFNOSUPPORT.into()));
         };
         let len = if v6 { udp_offload::MAX_LEN_V6 } else { udp_offload::MAX_LEN_V4 };
@@ -263,7 +290,7 @@ impl Udp for LinuxUdp {
     }
 
     fn receive(&self, families: Families, batch: &mut UdpBatch) -> io::Result<()> {
-        let v4 = Some(&self.v4).filter(|_| families.v4);
+        let v4 = self.v4.as_ref().filter(|_| families.v4);
         let v6 = self.v6.as_ref().filter(|_| families.v6);
         // Whoever comes second gets what buffers the first left: they take turns.
         let v6_first = families == Families::BOTH && self.v6_first.fetch_xor(true, Ordering::Relaxed);
@@ -283,7 +310,7 @@ impl Udp for LinuxUdp {
     /// from the source address. EINVAL, EMSGSIZE and EIO may come from segmentation of this transmit: the first two
     /// (which, depends on the kernel) if a segment with its headers is longer than the MTU of the way, the last if the
     /// interface cannot compute checksums; its datagrams may still be sent one by one. EMSGSIZE for a single datagram:
-    /// it exceeds what UDP carries. EAFNOSUPPORT: there is no IPv6.
+    /// it exceeds what UDP carries. EAFNOSUPPORT: there is no socket of that family.
     fn send(&self, transmits: &[Transmit<'_>]) -> (usize, io::Result<()>) {
         let mut sent = 0;
         while let Some(next) = transmits.get(sent) {
@@ -299,7 +326,7 @@ impl Udp for LinuxUdp {
     }
 
     fn set_mark(&self, mark: u32) -> io::Result<()> {
-        for socket in [Some(&self.v4), self.v6.as_ref()].into_iter().flatten() {
+        for socket in [&self.v4, &self.v6].into_iter().flatten() {
             set_mark(socket, mark)?;
         }
         self.mark.store(mark, Ordering::Relaxed);

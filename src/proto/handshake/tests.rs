@@ -22,7 +22,7 @@ struct Peers(HashMap<PublicKey, Option<SharedSecret>>);
 impl StaticSecrets for Peers {
     fn static_static(&self, peer: &PublicKey) -> Result<SharedSecret, HandshakeError> {
         match self.0.get(peer) {
-            None => Err(HandshakeError::UnknownPeer),
+            None => Err(HandshakeError::UnknownPeer(*peer)),
             Some(None) => Err(HandshakeError::ZeroSharedSecret),
             Some(Some(secret)) => Ok(secret.clone()),
         }
@@ -177,7 +177,7 @@ fn an_initiation_for_another_responder_is_refused() {
 fn an_unknown_initiator_is_refused_as_such() {
     let identity = responder();
     let result = consume_initiation(&identity, &peers(&identity, &[R]), &vectors::initiation());
-    assert_eq!(result.err(), Some(HandshakeError::UnknownPeer));
+    assert_eq!(result.err(), Some(HandshakeError::UnknownPeer(I)));
 }
 
 /// The ephemeral key is never looked up, and a known static key is never computed with: the cache decides.
@@ -196,7 +196,7 @@ fn an_initiator_that_reuses_its_static_key_as_ephemeral_must_still_be_a_peer() {
     assert_eq!(receive(&initiation).map(|received| received.initiator), Ok(I));
     let identity = responder();
     let result = consume_initiation(&identity, &peers(&identity, &[]), &initiation);
-    assert_eq!(result.err(), Some(HandshakeError::UnknownPeer));
+    assert_eq!(result.err(), Some(HandshakeError::UnknownPeer(I)));
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn low_order_keys_are_refused_wherever_they_come_from() {
     let result = consume_initiation(&identity, &peers(&identity, &[LOW_ORDER]), &claimed);
     assert_eq!(result.err(), Some(HandshakeError::ZeroSharedSecret));
     let result = consume_initiation(&identity, &peers(&identity, &[I]), &claimed);
-    assert_eq!(result.err(), Some(HandshakeError::UnknownPeer));
+    assert_eq!(result.err(), Some(HandshakeError::UnknownPeer(LOW_ORDER)));
 }
 
 #[test]

@@ -95,6 +95,11 @@ impl Peer {
         }
     }
 
+    /// Tells whether the interface is up.
+    pub fn is_up(&self) -> bool {
+        self.is_up
+    }
+
     /// Passes over `count` counters of every session.
     pub fn skip_counters(&mut self, count: u64) {
         self.sessions.all().for_each(|session| session.skip_counters(count));

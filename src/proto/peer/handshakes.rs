@@ -125,7 +125,8 @@ impl Peer {
     }
 
     /// Stores the pending initiation, fills in the MACs of `message`, arms the retransmit timer and runs the
-    /// any-authenticated-packet-sent hooks. An older pending initiation is dropped and its index released.
+    /// any-authenticated-packet-sent hooks. An older pending initiation is dropped and its index released. Candidates
+    /// other than the returned endpoint are asked later, through [`super::Output::SendInitiation`].
     ///
     /// The caller then sends `message` to the returned endpoint, and reports its bytes with [`Peer::add_sent`] if
     /// the socket took it.
@@ -138,7 +139,7 @@ impl Peer {
         rng: &mut impl Rng,
         epoch: Epoch,
         pending: PendingInitiation,
-        message: &mut [u8],
+        message: &mut [u8; INITIATION_LEN],
     ) -> Result<Endpoint, Refusal> {
         let endpoint = self.endpoint_if_current(epoch)?;
         self.clear_handshake();
@@ -147,7 +148,7 @@ impl Peer {
         self.timers.authenticated_packet_sent(now);
         self.timers.handshake_stamped(now);
         self.timers.await_response(now, rng);
-        Ok(endpoint)
+        Ok(self.begin_attempt(now, endpoint, message))
     }
 
     /// Lends the pending initiation with `index` out for [`PendingInitiation::consume_response`]; `None` if there is
@@ -196,6 +197,7 @@ impl Peer {
         self.handshake = Handshake::Nothing;
         self.epoch.advance();
         self.heard(now, from);
+        self.heard_handshake();
         self.sessions.install_as_initiator(Arc::new(Keypair::new(&keys, now)), &mut self.outputs);
         self.timers.session_derived(now);
         self.handshake_complete(now, wall);
@@ -208,6 +210,11 @@ impl Peer {
 
 /// Responding.
 impl Peer {
+    /// Returns the greatest timestamp accepted from the peer; all zero if there is none yet.
+    pub fn accepted_timestamp(&self) -> Timestamp {
+        self.accepted_timestamp
+    }
+
     /// Accepts an authentic initiation: timestamp and flood checks, then commits them, moves the endpoint, counts 148
     /// received bytes, runs the received hooks and drops an own pending initiation (its index is released).
     ///
@@ -233,6 +240,7 @@ impl Peer {
         self.accepted_timestamp = timestamp;
         self.accepted_initiation_at = Some(now);
         self.heard(now, from);
+        self.heard_handshake();
         self.add_received(INITIATION_LEN as u64, 1);
         self.timers.authenticated_packet_received(now);
         Ok(self.epoch)
@@ -273,6 +281,7 @@ impl Peer {
     /// Drops our own initiation and voids every computation in flight.
     pub(super) fn clear_handshake(&mut self) {
         self.epoch.advance();
+        self.end_attempt();
         if let Some(index) = self.handshake.take_index() {
             self.outputs.release(index);
         }

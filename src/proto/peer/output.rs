@@ -7,8 +7,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::proto::endpoint::Endpoint;
 use crate::proto::index::Index;
 use crate::proto::keypair::Keypair;
+use crate::proto::messages::INITIATION_LEN;
 
 /// What the caller has to do for a peer. Requests are idempotent: two of a kind before draining are one.
 #[derive(Debug)]
@@ -38,6 +40,10 @@ pub enum Output {
     Silent,
     /// Handshake attempts were given up: for the log and for events.
     HandshakeGaveUp,
+    /// The peer does not answer: its names may point elsewhere by now.
+    LookUp,
+    /// Send this initiation, made before, to this address too.
+    SendInitiation(Endpoint, Box<[u8; INITIATION_LEN]>),
 }
 
 /// The outputs that wait for the caller.
@@ -53,6 +59,8 @@ pub(super) struct Outputs {
     pub(super) flush: bool,
     pub(super) keepalive: bool,
     pub(super) initiate: bool,
+    pub(super) look_up: bool,
+    pub(super) initiation: Option<(Endpoint, Box<[u8; INITIATION_LEN]>)>,
 }
 
 #[derive(Debug)]
@@ -77,6 +85,8 @@ impl Outputs {
         self.flush = false;
         self.keepalive = false;
         self.initiate = false;
+        self.look_up = false;
+        self.initiation = None;
         self.purge = true;
     }
 
@@ -121,6 +131,12 @@ impl Outputs {
         }
         if std::mem::take(&mut self.flush) {
             return Some(Output::Flush);
+        }
+        if std::mem::take(&mut self.look_up) {
+            return Some(Output::LookUp);
+        }
+        if let Some((to, message)) = self.initiation.take() {
+            return Some(Output::SendInitiation(to, message));
         }
         std::mem::take(&mut self.initiate).then_some(Output::Initiate)
     }

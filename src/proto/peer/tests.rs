@@ -10,6 +10,7 @@ mod invariants;
 mod lifecycle;
 mod pair;
 mod presence;
+mod reach;
 mod rotation;
 mod sending;
 mod solo;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::endpoint::no_scopes;
 use crate::means::{Aead, Offload};
-use crate::request::tests::{any_endpoint, any_name, any_network, any_secret};
+use crate::request::tests::{any_candidate, any_endpoint, any_name, any_network, any_secret};
 use crate::status::StatusWriter;
 
 fn parse<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Reply, ParseError> {
@@ -68,8 +68,11 @@ prop_compose! {
     fn any_peer()(
         key in any::<[u8; 32]>(),
         name in proptest::option::of(any_name()),
+        is_from_file in any::<bool>(),
+        rates in any::<[u64; 2]>(),
         preshared_key in proptest::option::of(any_secret()),
         endpoint in proptest::option::of(any_endpoint()),
+        endpoints in proptest::collection::vec(any_candidate(), 0..4),
         handshake in any::<Option<(u64, u32)>>(),
         bytes in any::<(u64, u64)>(),
         persistent_keepalive in any::<u16>(),
@@ -78,8 +81,13 @@ prop_compose! {
         PeerStatus {
             public_key: PublicKey(key),
             name,
+            is_from_file,
+            rate_up: rates[0],
+            rate_down: rates[1],
             preshared_key: preshared_key.filter(|key| !key.is_zero()),
             endpoint,
+            endpoint_order: if endpoints.len() == 3 { EndpointOrder::Strict } else { EndpointOrder::Fastest },
+            endpoints,
             last_handshake: handshake.and_then(|(s, ns)| at(Duration::new(s, ns % 1_000_000_000))),
             tx_bytes: bytes.0,
             rx_bytes: bytes.1,

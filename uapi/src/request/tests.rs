@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::allowed_ip::AllowedIp;
+use crate::candidate::{Candidate, EndpointOrder};
 use crate::endpoint::no_scopes;
 use crate::line::MAX_LINE_LEN;
 
@@ -267,21 +268,32 @@ fn any_change() -> impl Strategy<Value = AllowedIpChange> {
     })
 }
 
+pub(crate) fn any_candidate() -> impl Strategy<Value = Candidate> {
+    prop_oneof![
+        any_endpoint().prop_map(Candidate::Address),
+        ("[a-z]{1,9}(\\.[a-z]{1,9}){0,3}", any::<u16>()).prop_map(|(host, port)| Candidate::Name { host, port }),
+    ]
+}
+
 prop_compose! {
     fn any_peer()(
         key in any::<[u8; 32]>(),
         flags in any::<[bool; 3]>(),
         name in proptest::option::of(proptest::option::of(any_name())),
+        rates in any::<[Option<u64>; 2]>(),
         preshared_key in proptest::option::of(any_secret()),
         endpoint in proptest::option::of(any_endpoint()),
+        endpoints in proptest::option::of(proptest::collection::vec(any_candidate(), 0..4)),
+        endpoint_order in proptest::option::of(proptest::sample::select(&[EndpointOrder::Fastest, EndpointOrder::Strict])),
         persistent_keepalive in any::<Option<u16>>(),
         allowed_ips in proptest::collection::vec(any_change(), 0..4),
     ) -> PeerSet {
+        let [rate_up, rate_down] = rates;
         let [remove, update_only, replace_allowed_ips] = flags;
         let public_key = PublicKey(key);
         PeerSet {
-            public_key, remove, update_only, name, preshared_key, endpoint, persistent_keepalive, replace_allowed_ips,
-            allowed_ips,
+            public_key, remove, update_only, name, rate_up, rate_down, preshared_key, endpoint, endpoints, endpoint_order, persistent_keepalive,
+            replace_allowed_ips, allowed_ips,
         }
     }
 }

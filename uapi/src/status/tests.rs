@@ -28,6 +28,8 @@ fn keys_come_in_the_order_of_the_protocol() {
     peer.rx_bytes = 7;
     peer.persistent_keepalive = 25;
     peer.name = PeerName::new("Bob's phone");
+    peer.is_from_file = true;
+    (peer.rate_up, peer.rate_down) = (1_000_000, 7);
     peer.allowed_ips = vec!["10.0.0.0/8".parse().expect("a network"), "::/0".parse().expect("a network")];
     let device = DeviceStatus {
         private_key: Some(SecretKey::new(&[1; 32])),
@@ -41,7 +43,7 @@ fn keys_come_in_the_order_of_the_protocol() {
         "private_key={}\nlisten_port=51820\nfwmark=51820\nrvpn_aead=avx512\nrvpn_offload=tun-tcp4,udp-send\n\
          public_key={}\npreshared_key={zero}\nprotocol_version=1\nendpoint=[fe80::1%3]:2000\n\
          last_handshake_time_sec=1700000000\nlast_handshake_time_nsec=5\ntx_bytes=18446744073709551615\nrx_bytes=7\n\
-         persistent_keepalive_interval=25\nrvpn_name=Bob's phone\nallowed_ip=10.0.0.0/8\nallowed_ip=::/0\n\
+         persistent_keepalive_interval=25\nrvpn_name=Bob's phone\nrvpn_file=true\nrvpn_rate_up=1000000\nrvpn_rate_down=7\nallowed_ip=10.0.0.0/8\nallowed_ip=::/0\n\
          public_key={}\npreshared_key={zero}\nprotocol_version=1\n\
          last_handshake_time_sec=0\nlast_handshake_time_nsec=0\ntx_bytes=0\nrx_bytes=0\n\
          persistent_keepalive_interval=0\nerrno=0\n\n",
@@ -62,6 +64,7 @@ fn a_piece_never_outgrows_its_room() {
     peer.preshared_key = Some(SecretKey::new(&[0xff; 32]));
     peer.last_handshake = Some(Duration::MAX);
     (peer.tx_bytes, peer.rx_bytes, peer.persistent_keepalive) = (u64::MAX, u64::MAX, u16::MAX);
+    (peer.rate_up, peer.rate_down) = (u64::MAX, u64::MAX);
     peer.name = PeerName::new(&"n".repeat(PeerName::MAX_LEN));
     let private_key = Some(SecretKey::new(&[0xff; 32]));
     let device = DeviceStatus {

@@ -36,9 +36,12 @@ pub(super) fn page(mut command: Command) -> Roff {
     if let Some(after) = command.get_after_help() {
         sections(&mut page, &after.to_string());
     }
+    signals(&mut page);
     files(&mut page);
     page.control("SH", ["EXIT STATUS"]);
-    page.text([roman("0 if it was done, 1 if not; standard error then has the reason.")]);
+    page.text(words(
+        "0 if it was done, 1 if not; standard error then has the reason. `rvpn doctor` ends with 1 if something is wrong, too.",
+    ));
     page.control("SH", ["SEE ALSO"]);
     page.text(words("`rvpn.conf`(5), `wg`(8), `wg-quick`(8), `ip-link`(8), `systemd.service`(5)"));
     page
@@ -143,11 +146,23 @@ fn sections(page: &mut Roff, text: &str) {
     flush(page, &mut entries);
 }
 
+fn signals(page: &mut Roff) {
+    page.control("SH", ["SIGNALS"]);
+    for (name, text) in [
+        ("SIGTERM, SIGINT", "The daemon ends, and its interface and socket go"),
+        ("SIGHUP", "All files of peers are read again"),
+        ("SIGUSR1", "Sessions and learnt endpoints of all peers are dropped, as by `rvpn forget INTERFACE all`"),
+    ] {
+        entry(page, vec![bold(name)], text);
+    }
+}
+
 fn files(page: &mut Roff) {
     page.control("SH", ["FILES"]);
     for (name, text) in [
         ("/var/run/wireguard/INTERFACE.sock", "The configuration socket of an interface, for its owner alone"),
         ("/etc/wireguard/INTERFACE.conf", "The configuration that the service `rvpn@INTERFACE` starts with"),
+        ("/etc/rvpn/INTERFACE.d", "Files of peers, NAME.conf, which `rvpn up INTERFACE` has followed if it is there"),
         ("/dev/net/tun", "What the daemon opens the interface with; it needs CAP_NET_ADMIN"),
     ] {
         entry(page, vec![bold(name)], text);

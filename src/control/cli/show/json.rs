@@ -4,12 +4,12 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use rvpn_uapi::{Aead, DeviceStatus, Offload, PeerStatus, SecretKey};
 use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::control::calendar::rfc_3339;
 use crate::control::cli::pubkey::public_key;
 use crate::control::endpoint::{address_text, endpoint_text};
 use crate::control::key_text;
@@ -43,10 +43,14 @@ struct Interface {
 struct Peer {
     public_key: String,
     name: Option<String>,
+    from_file: bool,
+    rate_up: Option<u64>,
+    rate_down: Option<u64>,
     has_preshared_key: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     preshared_key: Option<Secret>,
     endpoint: Option<String>,
+    endpoints: Vec<String>,
     allowed_ips: Vec<String>,
     latest_handshake: Option<String>,
     rx_bytes: u64,
@@ -98,9 +102,13 @@ fn peer(status: &PeerStatus, shows_keys: bool) -> Peer {
     Peer {
         public_key: key_text::encode(&status.public_key.0).to_string(),
         name: status.name.as_ref().map(ToString::to_string),
+        from_file: status.is_from_file,
+        rate_up: Some(status.rate_up).filter(|&rate| rate != 0),
+        rate_down: Some(status.rate_down).filter(|&rate| rate != 0),
         has_preshared_key: status.preshared_key.is_some(),
         preshared_key: secret(status.preshared_key.as_ref(), shows_keys),
         endpoint: status.endpoint.map(|endpoint: SocketAddr| endpoint_text(endpoint)),
+        endpoints: status.endpoints.iter().map(ToString::to_string).collect(),
         allowed_ips: status.allowed_ips.iter().map(network).collect(),
         latest_handshake: status.last_handshake.map(rfc_3339),
         rx_bytes: status.rx_bytes,
@@ -113,53 +121,20 @@ fn secret(key: Option<&SecretKey>, shows_keys: bool) -> Option<Secret> {
     key.filter(|_| shows_keys).map(|key| Secret(key_text::encode(key.as_bytes())))
 }
 
-/// Writes a time since the epoch as RFC 3339 has it, in UTC, with its fraction of a second if it has one.
-///
-/// The calendar is the proleptic Gregorian one; a year over 9999, which RFC 3339 does not have, has all its digits.
-fn rfc_3339(time: Duration) -> String {
-    let (days, second) = (time.as_secs() / 86_400, time.as_secs() % 86_400);
-    // Years that begin in March have their leap day last. Era: 400 years, 146,097 days; the first began on 0000-03-01,
-    // 719,468 days before the epoch.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // Months from March on have 31, 30, 31, 30, 31 days, twice, and then the rest: 153 days in five of them.
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year_of_era + next_year;
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    let fraction = match time.subsec_nanos() {
-        0 => String::new(),
-        nanos => format!(".{nanos:09}"),
-    };
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rvpn_uapi::{PeerName, PublicKey};
     use serde_json::{Value, json};
 
     use super::*;
 
-    #[test]
-    fn times_are_those_of_the_calendar() {
-        let text = |seconds, nanos| rfc_3339(Duration::new(seconds, nanos));
-        assert_eq!(text(0, 0), "1970-01-01T00:00:00Z");
-        assert_eq!(text(951_782_400, 0), "2000-02-29T00:00:00Z");
-        assert_eq!(text(951_868_799, 7), "2000-02-29T23:59:59.000000007Z");
-        assert_eq!(text(1_709_164_800, 0), "2024-02-29T00:00:00Z");
-        assert_eq!(text(1_735_689_599, 0), "2024-12-31T23:59:59Z");
-        assert_eq!(text(4_107_542_400, 0), "2100-03-01T00:00:00Z");
-        assert_eq!(text(253_402_300_799, 0), "9999-12-31T23:59:59Z");
-        assert!(text(u64::MAX, 0).ends_with("Z"));
-    }
-
     fn document(shows_keys: bool) -> Value {
         let peer = PeerStatus {
             name: PeerName::new("alice"),
+            is_from_file: true,
+            rate_down: 7,
             preshared_key: Some(SecretKey::new(&[2; 32])),
             endpoint: "192.0.2.1:51820".parse().ok(),
             last_handshake: Some(Duration::from_secs(1)),
@@ -195,14 +170,14 @@ mod tests {
             interface["peers"],
             json!([
                 {
-                    "public_key": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "name": "alice", "has_preshared_key": true,
-                    "endpoint": "192.0.2.1:51820", "allowed_ips": ["10.0.0.0/24", "::/0"],
+                    "public_key": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "name": "alice", "from_file": true, "rate_up": null, "rate_down": 7, "has_preshared_key": true,
+                    "endpoint": "192.0.2.1:51820", "endpoints": [], "allowed_ips": ["10.0.0.0/24", "::/0"],
                     "latest_handshake": "1970-01-01T00:00:01Z", "rx_bytes": u64::MAX, "tx_bytes": 0,
                     "persistent_keepalive": 25
                 },
                 {
-                    "public_key": "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=", "name": null, "has_preshared_key": false,
-                    "endpoint": null, "allowed_ips": [], "latest_handshake": null, "rx_bytes": 0, "tx_bytes": 0,
+                    "public_key": "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=", "name": null, "from_file": false, "rate_up": null, "rate_down": null, "has_preshared_key": false,
+                    "endpoint": null, "endpoints": [], "allowed_ips": [], "latest_handshake": null, "rx_bytes": 0, "tx_bytes": 0,
                     "persistent_keepalive": null
                 }
             ])

@@ -1,18 +1,19 @@
 //! The state of an interface for people.
 //!
 //! To the byte what `wg show` prints, colours included, because scripts read even this. Where the server says what `wg`
-//! knows nothing of, and rvpn alone does, two lines more end the block of the interface, and a peer with a name has a line
-//! for it.
+//! knows nothing of, and rvpn alone does, two lines more end the block of the interface, and a peer with a name or limits
+//! has a line for each.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use rvpn_uapi::{Aead, DeviceStatus, Offloads, PeerStatus, SecretKey};
+use rvpn_uapi::{Aead, DeviceStatus, EndpointOrder, Offloads, PeerStatus, SecretKey};
 use zeroize::Zeroizing;
 
 use crate::control::cli::pubkey::public_key;
 use crate::control::cli::terminal::Style;
+use crate::control::config::value::rate_text;
 use crate::control::endpoint::{address_text, endpoint_text};
 use crate::control::key_text;
 
@@ -61,11 +62,24 @@ impl View {
         if let Some(name) = &peer.name {
             self.entry("name", name.as_str(), out)?;
         }
+        let rates: Vec<_> = [(peer.rate_up, "up"), (peer.rate_down, "down")]
+            .into_iter()
+            .filter(|&(rate, _)| rate != 0)
+            .map(|(rate, way)| format!("{}bit/s {way}", rate_text(rate)))
+            .collect();
+        if !rates.is_empty() {
+            self.entry("rate limits", &rates.join(", "), out)?;
+        }
         if let Some(key) = &peer.preshared_key {
             self.entry("preshared key", &self.masked(key), out)?;
         }
         if let Some(endpoint) = peer.endpoint {
             self.entry("endpoint", &endpoint_text(endpoint), out)?;
+        }
+        if !peer.endpoints.is_empty() {
+            let list: Vec<_> = peer.endpoints.iter().map(ToString::to_string).collect();
+            let order = if peer.endpoint_order == EndpointOrder::Strict { " (in this order)" } else { "" };
+            self.entry("endpoints", &format!("{}{order}", list.join(", ")), out)?;
         }
         self.entry("allowed ips", &self.allowed_ips(peer), out)?;
         let handshake = peer.last_handshake.unwrap_or_default().as_secs();

@@ -1,22 +1,24 @@
 //! A device that keeps what it is told and moves no packets.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rvpn_uapi::{AllowedIpChange, DeviceStatus, Errno, PeerSet, PeerStatus, Set};
 
 use crate::control::host::Device;
 use crate::control::metrics::Metrics;
 use crate::control::server::Configurable;
+use crate::dataplane::events::Events;
 use crate::dataplane::objects::Objects;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Fake {
     status: Mutex<DeviceStatus>,
     is_busy: AtomicBool,
     was_entered_twice: AtomicBool,
     is_stopped: AtomicBool,
     hanging: Mutex<Vec<String>>,
+    events: Arc<Events>,
 }
 
 impl Fake {
@@ -89,6 +91,10 @@ impl Device for Fake {
 
     fn metrics(&self) -> Metrics {
         crate::control::metrics::tests::metrics(&["one", ""])
+    }
+
+    fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     fn beat(&self) -> Vec<String> {

@@ -7,6 +7,7 @@
 //! | SO_MARK, SO_RCVBUFFORCE, SO_SNDBUFFORCE | rvpn-apply, rvpn-link | CAP_NET_ADMIN |
 //! | a listen port below `net.ipv4.ip_unprivileged_port_start` | rvpn-apply, rvpn-link | CAP_NET_BIND_SERVICE |
 //! | TUNGETDEVNETNS, RTM_NEWNSID, RTM_GETLINK in another namespace | rvpn-link | CAP_NET_ADMIN over that namespace |
+//! | SO_MARK on questions to name servers | the process rvpn-names | CAP_NET_ADMIN |
 //! | hearing other namespaces | – | CAP_NET_BROADCAST of whoever opened the socket, which is over by then |
 //!
 //! The bounding set is left as it is: no_new_privs makes it meaningless, since no program started from here can have
@@ -25,6 +26,12 @@ pub(super) fn keep_two() -> Result<String, Lack> {
         [(CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"), (CapabilitySet::NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE")];
     let names: Vec<_> = names.iter().filter(|(one, _)| kept.contains(*one)).map(|&(_, name)| name).collect();
     Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
+}
+
+/// Takes all but CAP_NET_ADMIN, for marks; returns its name, if the thread had it.
+pub(super) fn keep_one() -> Result<String, Lack> {
+    let kept = keep(CapabilitySet::NET_ADMIN)?;
+    Ok(if kept.is_empty() { "none" } else { "CAP_NET_ADMIN" }.to_owned())
 }
 
 /// Takes all but `wanted` from the calling thread, inheritable and ambient ones too; returns what is left.

@@ -14,7 +14,7 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-use super::{Lack, Violation};
+use super::{Lack, Needs, Violation};
 use crate::platform::linux::sys;
 
 #[cfg_attr(
@@ -54,14 +54,26 @@ struct Program {
 
 impl Filter {
     /// Makes the filter of the process: what any of its threads may do.
-    pub(super) fn process(violation: Violation) -> Result<Self, Lack> {
-        let attempted = Program::new(&calls::attempted(), SeccompAction::Allow, refusal(), false)?;
-        Ok(Self { programs: vec![attempted, allow_only([calls::common(), calls::control()].concat(), violation)?] })
+    pub(super) fn process(violation: Violation, needs: &Needs<'_>) -> Result<Self, Lack> {
+        let (calls, attempted) = lists(needs);
+        let refused = Program::new(&attempted, SeccompAction::Allow, refusal(), false)?;
+        Ok(Self { programs: vec![refused, allow_only([calls, attempted].concat(), violation)?] })
+    }
+
+    /// Makes the filter of the process that looks names up.
+    pub(super) fn names(violation: Violation) -> Result<Self, Lack> {
+        let mut calls = [calls::common(), calls::control(), calls::names()].concat();
+        calls.retain(|call| !calls::beyond_names().contains(&call.number));
+        let mut attempted = calls::attempted();
+        attempted.retain(|attempt| calls.iter().all(|call| call.number != attempt.number));
+        Ok(Self { programs: vec![allow_only([calls, attempted].concat(), violation)?] })
     }
 
     /// Makes the filter of the threads that carry packets, and of the one that starts them: on top of the process's.
     pub(super) fn packets(violation: Violation) -> Result<Self, Lack> {
-        Ok(Self { programs: vec![allow_only(calls::common(), violation)?] })
+        let attempted = calls::attempted();
+        let refused = Program::new(&attempted, SeccompAction::Allow, refusal(), false)?;
+        Ok(Self { programs: vec![refused, allow_only([calls::common(), attempted].concat(), violation)?] })
     }
 
     /// Filters the calls of this thread and of those it will start. Needs no_new_privs.
@@ -94,10 +106,20 @@ impl Program {
     }
 }
 
-/// What libraries attempt is let through here, for the process's first program to refuse: nothing to be logged, and
-/// nothing to be killed for.
-fn allow_only(mut calls: Vec<Call>, violation: Violation) -> Result<Program, Lack> {
-    calls.extend(calls::attempted());
+/// Returns what the process may do, and what libraries attempt in it in vain.
+fn lists(needs: &Needs<'_>) -> (Vec<Call>, Vec<Call>) {
+    let mut calls = [calls::common(), calls::control()].concat();
+    if needs.peers_directory.is_some() {
+        calls.extend(calls::reading());
+    }
+    let mut attempted = calls::attempted();
+    attempted.retain(|attempt| calls.iter().all(|call| call.number != attempt.number));
+    (calls, attempted)
+}
+
+/// What libraries attempt is to be among `calls`, and another program to refuse it: nothing to be logged, and nothing to be
+/// killed for.
+fn allow_only(calls: Vec<Call>, violation: Violation) -> Result<Program, Lack> {
     let others = match violation {
         Violation::Refuse => refusal(),
         Violation::Kill => SeccompAction::KillProcess,
@@ -124,14 +146,26 @@ fn condition(argument: &Argument) -> Result<SeccompCondition, BackendError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    fn needs() -> [Needs<'static>; 2] {
+        let nowhere = Path::new("/nowhere");
+        [None, Some(nowhere)].map(|peers_directory| Needs {
+            socket_directory: nowhere,
+            metrics_directory: None,
+            peers_directory,
+        })
+    }
 
     #[test]
     fn the_lists_make_programs_the_kernel_would_take() {
         for violation in [Violation::Refuse, Violation::Kill] {
-            for filter in [Filter::process(violation), Filter::packets(violation)] {
+            let processes = needs().map(|needs| Filter::process(violation, &needs));
+            for filter in processes.into_iter().chain([Filter::packets(violation), Filter::names(violation)]) {
                 for program in filter.unwrap().programs {
-                    assert!((10..4096).contains(&program.steps.len()), "{}", program.steps.len());
+                    assert!((2..4096).contains(&program.steps.len()), "{}", program.steps.len());
                 }
             }
         }
@@ -140,11 +174,13 @@ mod tests {
     #[test]
     fn no_call_is_on_a_list_twice() {
         // The later of two entries would silently replace the earlier one.
-        let mut numbers: Vec<_> =
-            [calls::common(), calls::control(), calls::attempted()].iter().flatten().map(|call| call.number).collect();
-        let all = numbers.len();
-        numbers.sort_unstable();
-        numbers.dedup();
-        assert_eq!(numbers.len(), all);
+        for needs in needs() {
+            let (calls, attempted) = lists(&needs);
+            let mut numbers: Vec<_> = calls.iter().chain(&attempted).map(|call| call.number).collect();
+            let all = numbers.len();
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers.len(), all);
+        }
     }
 }

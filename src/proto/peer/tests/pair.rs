@@ -76,7 +76,7 @@ struct Secrets(HashMap<PublicKey, SharedSecret>);
 
 impl StaticSecrets for Secrets {
     fn static_static(&self, peer: &PublicKey) -> Result<SharedSecret, HandshakeError> {
-        self.0.get(peer).cloned().ok_or(HandshakeError::UnknownPeer)
+        self.0.get(peer).cloned().ok_or(HandshakeError::UnknownPeer(*peer))
     }
 }
 
@@ -280,6 +280,8 @@ impl Pair {
                 Output::Connected => node.connected += 1,
                 Output::Silent | Output::Roamed(_) => {}
                 Output::HandshakeGaveUp => node.gave_up.push(elapsed),
+                Output::LookUp => {}
+                Output::SendInitiation(_, message) => self.put(side, Datagram::Initiation(*message)),
             }
             assert!(self.node(side).indices.len() <= 4);
         }

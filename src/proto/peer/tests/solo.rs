@@ -4,6 +4,7 @@ use super::*;
 use crate::proto::handshake::{PendingInitiation, create_initiation};
 use crate::proto::keypair::SessionKeys;
 use crate::proto::keys::SessionKey;
+use crate::proto::messages::INITIATION_LEN;
 
 /// One peer; what it asks for is collected, handshakes are made up.
 pub(super) struct Solo {
@@ -80,7 +81,7 @@ impl Solo {
         true
     }
 
-    pub(super) fn compute(&mut self, plan: &InitiationPlan) -> (PendingInitiation, Vec<u8>) {
+    pub(super) fn compute(&mut self, plan: &InitiationPlan) -> (PendingInitiation, [u8; INITIATION_LEN]) {
         let (own, other) = (identity(1), identity(2));
         let index = Index(self.next_index);
         self.next_index += 1;
@@ -94,7 +95,7 @@ impl Solo {
             &mut self.rng,
         )
         .unwrap();
-        (pending, message.to_vec())
+        (pending, message)
     }
 
     /// A transport packet with `index` was accepted.

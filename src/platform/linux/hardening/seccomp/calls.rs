@@ -131,6 +131,32 @@ pub(super) fn control() -> Vec<Call> {
     calls
 }
 
+/// Returns what reading files takes: opening them for nothing else, and listing directories. Which, is for Landlock to say.
+pub(super) fn reading() -> Vec<Call> {
+    [any(&[libc::SYS_getdents64]), opening()].concat()
+}
+
+/// Returns what the process that looks names up may do beside [`common`] and [`control`]: read files, and speak to one
+/// name server with one socket.
+pub(super) fn names() -> Vec<Call> {
+    [any(&[libc::SYS_connect, libc::SYS_lseek]), opening()].concat()
+}
+
+fn opening() -> Vec<Call> {
+    let mut calls = vec![only(libc::SYS_openat, [vec![without(2, BEYOND_READING)]])];
+    #[cfg(target_arch = "x86_64")]
+    calls.push(only(libc::SYS_open, [vec![without(1, BEYOND_READING)]]));
+    calls
+}
+
+/// Returns what of [`control`] that process has no use for.
+pub(super) fn beyond_names() -> Vec<c_long> {
+    let mut calls = vec![libc::SYS_bind, libc::SYS_accept4, libc::SYS_unlinkat, libc::SYS_inotify_init1];
+    #[cfg(target_arch = "x86_64")]
+    calls.push(libc::SYS_unlink);
+    calls
+}
+
 /// Returns what libraries try by themselves and do well without: never a reason to kill.
 pub(super) fn attempted() -> Vec<Call> {
     // The flags of clone3 are in memory, where no filter sees them; without it there is `clone`. The allocator opens
@@ -160,6 +186,9 @@ const fn with(position: u8, bits: i32) -> Argument {
 const fn without(position: u8, bits: i32) -> Argument {
     Argument { position, mask: bits.cast_unsigned(), value: 0 }
 }
+
+/// What a file is opened with that shall not only be read.
+const BEYOND_READING: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND;
 
 /// SOCK_DGRAM, whatever flags are with it.
 const DATAGRAM: Argument = Argument { position: 1, mask: 0xf, value: libc::SOCK_DGRAM as u32 };

@@ -13,3 +13,7 @@ pub(super) fn control() -> Vec<Call> {
 pub(super) fn attempted() -> Vec<Call> {
     Vec::new()
 }
+
+pub(super) fn reading() -> Vec<Call> {
+    Vec::new()
+}
