@@ -16,7 +16,7 @@ NEEDS := scripts/needs
 
 .PHONY: help run test check build install uninstall pages deb packaging
 .PHONY: fmt clippy unit docs deny netns kernel kernel-short interop fuzz asan miri sim soak aead dudect
-.PHONY: bench bench-quick bench-flood callgrind
+.PHONY: bench bench-quick bench-flood callgrind pictures
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -79,6 +79,10 @@ soak: ## an hour at line rate, new keys every six seconds, trouble every minute:
 callgrind: examples ## instructions per packet against their budget; RECORD=1 makes this the budget
 	@$(NEEDS) callgrind
 	@tests/bench/callgrind.py $(if $(RECORD),--record)
+
+pictures: build ## draw `rvpn top` as docs/top-80x24.svg and docs/top-160x50.svg, with three peers and traffic
+	@$(NEEDS) pictures
+	@IMPL=$(abspath $(BINARY)) tests/pictures/top.sh
 
 # What `install` makes, below $(DESTDIR)$(PREFIX), and `uninstall` removes. The shells look in these places on their own.
 SHARE := $(DESTDIR)$(PREFIX)/share

@@ -96,7 +96,8 @@ pub fn status(snapshot: DeviceSnapshot, aead: Aead) -> DeviceStatus {
     }
 }
 
-fn offloads(in_use: OffloadsInUse) -> Offloads {
+/// Names the offloads in use.
+pub fn offloads(in_use: OffloadsInUse) -> Offloads {
     let OffloadsInUse { classes: Classes { tcp4, tcp6, udp4, udp6 }, sends_trains, receives_trains } = in_use;
     let all = [
         (tcp4, Offload::TunTcp4),

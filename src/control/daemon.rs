@@ -13,9 +13,11 @@
 //!
 //! Source: <https://www.wireguard.com/xplatform/>; main.go of wireguard-go for the environment.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -36,12 +38,15 @@ use super::hook::{self, Hook};
 use super::host::{Device, Host};
 use super::interface::InterfaceName;
 use super::log;
+use super::metrics;
+use super::metrics::listen::Listener;
 use super::outcome::{End, Ends};
 use super::peers_directory::{self, PeersDirectory};
 use super::server;
 use super::socket::{self, SocketFile, SocketWatch};
 use super::supervisor::Supervisor;
 use super::upgrade::giving::Giver;
+use super::upgrade::offer;
 use super::upgrade::offer::Start;
 use super::upgrade::taking::Taking;
 use super::worker::Worker;
@@ -162,9 +167,12 @@ pub fn run_device(
     let interface = &options.interface;
     let (ends, ended) = Ends::new();
     let supervisor = Supervisor::find(&options.environment).map(Arc::new).inspect_err(|_| file.remove())?;
-    let hook = hook::find_and_start(&options.environment, interface).inspect_err(|_| file.remove())?;
-    let mut peers = open_peers(options).inspect_err(|_| file.remove())?;
-    let device = host.start(interface, tun, &ends).inspect_err(|_| file.remove())?;
+    let address = options.environment.metrics.as_ref();
+    let metrics = address.map(Listener::new).transpose().inspect_err(|_| file.remove())?;
+    let files = Files { configuration: file, metrics: metrics.as_ref().and_then(Listener::file) };
+    let hook = hook::find_and_start(&options.environment, interface).inspect_err(|_| files.remove())?;
+    let mut peers = open_peers(options).inspect_err(|_| files.remove())?;
+    let device = host.start(interface, tun, &ends).inspect_err(|_| files.remove())?;
     if let Some(peers) = &mut peers {
         peers.load(&*device);
     }
@@ -172,15 +180,24 @@ pub fn run_device(
     // Options are told to a process after this one as variables: it is started elsewhere, and otherwise.
     let variables = options.environment.handed_down().into_iter().map(|(name, value)| (name.into(), value)).collect();
     let start = Start::of_this_process().amended(Start { arguments: Vec::new(), variables });
-    let server = ConfigurationThread::start(listener, &file, &device, followers, Arc::clone(&supervisor), start, &ends);
+    let sockets = Sockets { configuration: listener, metrics };
+    let server = ConfigurationThread::start(
+        sockets,
+        &files.configuration,
+        &device,
+        followers,
+        Arc::clone(&supervisor),
+        start,
+        &ends,
+    );
     let server = server.inspect_err(|_| {
-        file.remove();
+        files.remove();
         device.stop();
     })?;
     tracing::debug!("{interface}: device started");
     on_ready();
     supervisor.ready();
-    Live { interface, device, server, file, supervisor, ends, ended }.run()
+    Live { interface, device, server, files, supervisor, ends, ended }.run()
 }
 
 /// Goes on with a device where another process stops; `on_ready` is called when it is this one's, with the length of the
@@ -203,6 +220,9 @@ pub fn run_taken(
     let file = if taking.keeps_socket() { file.kept() } else { file };
     let (supervisor, start) = (Arc::new(taking.supervisor()), taking.start());
     let listener = taking.listener().map_err(failed)?;
+    let metrics = taking.metrics(options.environment.metrics.as_ref())?;
+    let files = Files { configuration: file, metrics: metrics.as_ref().and_then(Listener::file) };
+    let sockets = Sockets { configuration: listener, metrics };
     // Before anything is given up, as at every start.
     let hook = hook::find_and_start(&options.environment, interface)?;
     let mut peers = open_peers(options)?;
@@ -211,12 +231,19 @@ pub fn run_taken(
         peers.take_over(&*device);
     }
     let followers = Followers { hook, peers };
-    let server =
-        ConfigurationThread::start(listener, &file, &device, followers, Arc::clone(&supervisor), start, &ends)?;
+    let server = ConfigurationThread::start(
+        sockets,
+        &files.configuration,
+        &device,
+        followers,
+        Arc::clone(&supervisor),
+        start,
+        &ends,
+    )?;
     taking.running().map_err(failed)?;
     tracing::debug!("{interface}: this process goes on, after {} us in which packets waited", pause.as_micros());
     on_ready(pause);
-    Live { interface, device, server, file, supervisor, ends, ended }.run()
+    Live { interface, device, server, files, supervisor, ends, ended }.run()
 }
 
 /// A device that runs and can be configured.
@@ -224,7 +251,7 @@ struct Live<'a> {
     interface: &'a InterfaceName,
     device: Arc<dyn Device>,
     server: ConfigurationThread,
-    file: SocketFile,
+    files: Files,
     supervisor: Arc<Supervisor>,
     /// Keeps `ended` open.
     ends: Ends,
@@ -234,7 +261,7 @@ struct Live<'a> {
 impl Live<'_> {
     /// Waits for an end, and ends.
     fn run(self) -> Result<(), Error> {
-        let Self { interface, device, server, file, supervisor, ends, ended } = self;
+        let Self { interface, device, server, files, supervisor, ends, ended } = self;
         let end = ended.recv().expect("this function holds a sender");
         drop(ends);
         if let End::Replaced { pid } = end {
@@ -246,7 +273,7 @@ impl Live<'_> {
             server.stop(Stop::Gently);
         } else {
             supervisor.stopping();
-            file.remove();
+            files.remove();
             server.stop(Stop::AtOnce);
         }
         device.stop();
@@ -269,6 +296,35 @@ fn told(interface: &InterfaceName, end: End) -> Result<(), Error> {
     Ok(())
 }
 
+/// The files of the sockets, which go with the device.
+struct Files {
+    configuration: SocketFile,
+    metrics: Option<PathBuf>,
+}
+
+impl Files {
+    fn remove(&self) {
+        self.configuration.remove();
+        // Gone in between is as good.
+        let _ = self.metrics.as_ref().map(std::fs::remove_file);
+    }
+}
+
+/// Duplicates the sockets, for another process to listen on.
+fn offered(configuration: &UnixListener, metrics: Option<&Listener>) -> std::io::Result<Vec<(&'static str, OwnedFd)>> {
+    let mut sockets = vec![(offer::LISTENER, configuration.try_clone()?.into())];
+    if let Some(metrics) = metrics {
+        sockets.push((offer::METRICS, metrics.try_clone()?));
+    }
+    Ok(sockets)
+}
+
+/// What the thread `rvpn-uapi` listens on.
+struct Sockets {
+    configuration: UnixListener,
+    metrics: Option<Listener>,
+}
+
 /// Begins to watch the directory of peers, if there is one.
 fn open_peers(options: &Options) -> Result<Option<PeersDirectory>, Error> {
     options.environment.peers_dir.as_deref().map(PeersDirectory::open).transpose()
@@ -280,7 +336,7 @@ struct Followers {
     peers: Option<PeersDirectory>,
 }
 
-/// The thread `rvpn-uapi`: the configuration server, the watch on its socket, the signals, and signs of life.
+/// The thread `rvpn-uapi`: the configuration server, the watch on its socket, the signals, signs of life, and metrics.
 struct ConfigurationThread {
     thread: JoinHandle<()>,
     stop: oneshot::Sender<Stop>,
@@ -289,7 +345,7 @@ struct ConfigurationThread {
 impl ConfigurationThread {
     /// Starts the thread; from here on, connections are served and signals are caught.
     fn start(
-        listener: UnixListener,
+        sockets: Sockets,
         file: &SocketFile,
         device: &Arc<dyn Device>,
         followers: Followers,
@@ -302,8 +358,9 @@ impl ConfigurationThread {
         let context = runtime.enter();
         let signals = Signals::new().map_err(start)?;
         let watch = file.watch()?;
-        let giver =
-            Giver::new(listener.try_clone().map_err(start)?.into(), file, Arc::clone(&supervisor), how, ends.clone());
+        let Sockets { configuration: listener, metrics } = sockets;
+        let given = offered(&listener, metrics.as_ref()).map_err(start)?;
+        let giver = Giver::new(given, file, Arc::clone(&supervisor), how, ends.clone());
         listener.set_nonblocking(true).map_err(start)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(start)?;
         let Followers { hook, peers } = followers;
@@ -314,7 +371,7 @@ impl ConfigurationThread {
         device.release_privileges().map_err(start)?;
         let (stop, stopped) = oneshot::channel();
         let asks = Asks { worker, device: Arc::clone(device), giver: Some(Arc::new(giver)) };
-        let all = All { listener, asks, signals, watch, peers, supervisor, ends: ends.clone() };
+        let all = All { listener, metrics, asks, signals, watch, peers, supervisor, ends: ends.clone() };
         runtime.spawn(event_log::follow(device.events()));
         runtime.spawn(log::tell_left_out());
         if let Some(hook) = hook {
@@ -347,6 +404,7 @@ const GRACE: Duration = Duration::from_millis(100);
 
 struct All {
     listener: tokio::net::UnixListener,
+    metrics: Option<Listener>,
     asks: Asks,
     signals: Signals,
     watch: SocketWatch,
@@ -380,12 +438,23 @@ impl All {
                         let _ = time::timeout(GRACE, end).await;
                     }
                 }
+                never = serve_metrics(self.metrics, &self.asks) => match never {},
                 never = peers_directory::follow(self.peers.as_mut(), &self.asks.worker, &reload) => match never {},
                 never = self.supervisor.watch(&*self.asks.device) => match never {},
                 never = names => match never {},
             }
         });
     }
+}
+
+/// Serves metrics if they are asked for. That nobody can see how a tunnel works is no reason to end it.
+async fn serve_metrics(listener: Option<Listener>, asks: &Asks) -> Infallible {
+    if let Some(listener) = listener
+        && let Err(error) = metrics::http::serve(listener, asks).await
+    {
+        tracing::error!("Metrics are not served: {error}");
+    }
+    std::future::pending().await
 }
 
 /// The signals that mean something. SIGUSR1 drops sessions and learnt endpoints, and has the device's objects logged.

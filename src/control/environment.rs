@@ -12,6 +12,7 @@ use rvpn_uapi::Aead;
 
 use super::error::Error;
 use super::log::{Format, LOG_FORMAT};
+use super::metrics::listen::{self, Address, METRICS};
 use super::socket;
 use crate::aead;
 use crate::platform::linux::hardening::{Hardening, Part, Violation};
@@ -36,6 +37,8 @@ pub struct Environment {
     pub aead: aead::Choice,
     /// `RVPN_HARDENING=auto|off` or a list of `no-PART` and `kill`: what the daemon gives up once it runs.
     pub hardening: Hardening,
+    /// `RVPN_METRICS`: where metrics are served.
+    pub metrics: Option<Address>,
     /// `LOG_FORMAT=text|json|journal`: the form of the log.
     pub log_format: Format,
     /// `RVPN_RUN_DIR`: where sockets lie, for tests; `wg` looks only where they lie otherwise.
@@ -125,6 +128,7 @@ impl Environment {
             offload: var("RVPN_OFFLOAD").map_or(Ok(Offload::Auto), offload)?,
             aead: var(AEAD).map_or(Ok(aead::Choice::Auto), aead_choice)?,
             hardening: var("RVPN_HARDENING").map_or(Ok(Hardening::default()), hardening)?,
+            metrics: var(METRICS).map(metrics).transpose()?,
             log_format: var(LOG_FORMAT).map_or(Ok(Format::Auto), log_format)?,
             run_dir: var(RUN_DIR).map(PathBuf::from),
             peers_dir: var(PEERS_DIR).map(peers_dir).transpose()?,
@@ -149,6 +153,7 @@ impl Environment {
             (LISTEN, Some(listen.into()).filter(|listen: &OsString| !listen.is_empty())),
             (BIND_DEVICE, device.as_ref().map(OsString::from)),
             (NETNS, self.netns.as_ref().map(OsString::from)),
+            (METRICS, self.metrics.as_ref().map(|address| address.to_string().into())),
         ];
         variables.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -208,6 +213,7 @@ impl Default for Environment {
             offload: Offload::Auto,
             aead: aead::Choice::Auto,
             hardening: Hardening::default(),
+            metrics: None,
             log_format: Format::Auto,
             run_dir: None,
             peers_dir: None,
@@ -221,6 +227,11 @@ impl Default for Environment {
             handover: false,
         }
     }
+}
+
+fn metrics(value: OsString) -> Result<Address, Error> {
+    let address = value.to_str().map_or(Err(listen::EXPECTED), str::parse);
+    address.map_err(|expected| Error::Environment { variable: METRICS, value, expected })
 }
 
 fn workers(value: OsString) -> Result<usize, Error> {

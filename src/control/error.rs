@@ -113,6 +113,14 @@ pub enum Error {
         /// The thread.
         name: String,
     },
+    /// Metrics cannot be served there.
+    #[error("cannot serve metrics at {address}: {}", reason(source))]
+    Metrics {
+        /// Where.
+        address: String,
+        /// Why it failed.
+        source: io::Error,
+    },
     /// The configuration socket no longer accepts.
     #[error("{interface} is shut down: its socket no longer accepts connections: {}", reason(source))]
     Accept {

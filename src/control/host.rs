@@ -12,6 +12,7 @@ use rvpn_uapi::{Errno, Set};
 
 use super::error::Error;
 use super::interface::InterfaceName;
+use super::metrics::Metrics;
 use super::names::Names;
 use super::outcome::Ends;
 use super::server::Configurable;
@@ -116,6 +117,9 @@ pub trait Device: Configurable {
 
     /// Counts what the device holds.
     fn objects(&self) -> Objects;
+
+    /// Takes the numbers of the device and of this process; never waits for a change of the configuration.
+    fn metrics(&self) -> Metrics;
 
     /// Returns where what happens is told.
     fn events(&self) -> &Arc<Events>;

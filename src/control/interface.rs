@@ -93,6 +93,7 @@ const COMMANDS: &[&str] = &[
     "reload",
     "pair",
     "monitor",
+    "metrics",
     "capture",
     "top",
     "doctor",

@@ -9,6 +9,7 @@
 //!             |          |---> asks               what only this program can be asked
 //!             |          `---- peers_directory    what the files of peers say
 //!             |----> hook            a program for each event, started by a process apart
+//!             |----> metrics         what Prometheus asks for, over HTTP
 //!             `----> upgrade         another process goes on with all of it
 //!   cli -> show, set, ... -> client              the socket from the other side: `wg` built in
 //!                    `-----> config, endpoint    its files, and names of hosts in them
@@ -41,6 +42,7 @@ pub mod host;
 pub mod interface;
 pub mod key_text;
 pub mod log;
+pub mod metrics;
 pub mod names;
 pub mod outcome;
 pub mod peers_directory;

@@ -4,7 +4,12 @@
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::dataplane::io::{Clock, ThreadClock};
+use crate::platform::linux::LinuxClock;
 
 /// Why a device stops.
 #[derive(Debug)]
@@ -28,18 +33,21 @@ pub enum End {
 
 /// Where threads report an [`End`]; the first report counts.
 #[derive(Clone, Debug)]
-pub struct Ends(Sender<End>);
+pub struct Ends {
+    reports: Sender<End>,
+    clocks: Arc<Mutex<Vec<(&'static str, ThreadClock)>>>,
+}
 
 impl Ends {
     /// Makes the place to report to, and the place to wait at.
     pub fn new() -> (Self, Receiver<End>) {
         let (sender, receiver) = mpsc::channel();
-        (Self(sender), receiver)
+        (Self { reports: sender, clocks: Arc::default() }, receiver)
     }
 
     /// Reports; after the first report, and when nobody waits any more, nothing happens.
     pub fn report(&self, end: End) {
-        let _ = self.0.send(end);
+        let _ = self.reports.send(end);
     }
 
     /// Starts a thread that is to run until it is told to stop; if it panics, that is reported with its name.
@@ -49,9 +57,20 @@ impl Ends {
     pub fn spawn(&self, name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
         let guard = Guard { ends: self.clone(), name };
         thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let clock = LinuxClock.this_thread().map(|clock| (name, clock));
+            guard.ends.clocks().extend(clock);
             let _guard = guard;
             run();
         })
+    }
+
+    /// Returns the CPU time of each thread that was started here and runs, by name.
+    pub fn cpu_times(&self) -> Vec<(String, Duration)> {
+        self.clocks().iter().map(|&(name, thread)| (name.to_owned(), LinuxClock.cpu_time(thread))).collect()
+    }
+
+    fn clocks(&self) -> MutexGuard<'_, Vec<(&'static str, ThreadClock)>> {
+        self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,6 +81,9 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        // Its number may be another thread's soon.
+        let own = LinuxClock.this_thread();
+        self.ends.clocks().retain(|&(_, clock)| Some(clock) != own);
         if thread::panicking() {
             self.ends.report(End::ThreadFailed(self.name.to_owned()));
         }

@@ -24,7 +24,7 @@ use super::handshakes::{HandshakeQueue, LocalIdentity};
 use super::io::{Platform, Udp};
 use super::key_log::KeyLog;
 use super::offload::Offloads;
-use super::packet::Pool;
+use super::packet::{MAX_BUFFERS, Pool};
 use super::peer::{Peer, PeerState, StagedPacket};
 use super::queue::WorkQueue;
 use super::receive::Inbound;
@@ -121,6 +121,14 @@ impl Device {
         &self.stats
     }
 
+    /// Counts `packets` of `peer` dropped for `reason`.
+    pub(super) fn dropped(&self, peer: &Peer, reason: Drop, packets: usize) {
+        if packets > 0 {
+            self.stats.dropped(reason, packets);
+            peer.drops.add(reason, packets);
+        }
+    }
+
     /// Returns the offload states.
     pub fn offloads(&self) -> &Offloads {
         &self.offloads
@@ -177,7 +185,7 @@ impl Device {
                     flush = true;
                 }
                 Output::Flush => flush = true,
-                Output::PurgeStaged => self.stats.dropped(Drop::Staged, state.staged.take().len()),
+                Output::PurgeStaged => self.dropped(peer, Drop::Staged, state.staged.take().len()),
                 Output::Publish(keypair) => {
                     let index = keypair.local;
                     self.keypairs.published();
@@ -190,10 +198,14 @@ impl Device {
                     }
                 }
                 Output::HandshakeComplete => {
+                    state.handshakes.completed();
                     keypair_created = true;
                     state.evidence.completed(self.platform.clock.now());
                 }
                 Output::Connected | Output::Silent | Output::Roamed(_) | Output::HandshakeGaveUp => {
+                    if matches!(output, Output::HandshakeGaveUp) {
+                        state.handshakes.given_up();
+                    }
                     let kind = EventKind::of(&output, state.core.endpoint());
                     context.events.extend(kind.map(|kind| self.event(Some(peer), kind)));
                 }
@@ -297,9 +309,6 @@ impl StaticSecrets for PeerTable {
 
 /// Ethernet's 1500 bytes less the overhead over IPv6.
 const DEFAULT_MTU: usize = 1420;
-
-/// 18 MiB if all were ever in use at once; a tunnel under load on two cores was seen to use a few dozen.
-const MAX_BUFFERS: usize = 256;
 
 /// Batches that wait for a worker. More than this is latency, not throughput.
 const MAX_SHARED_JOBS: usize = 64;

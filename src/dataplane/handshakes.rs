@@ -19,7 +19,7 @@ use super::budget::Budget;
 use super::device::{Device, IndexEntry};
 use super::evidence::{Stale, note};
 use super::peer::Peer;
-use super::stats::Drop;
+use super::stats::{Count, Drop};
 use super::sync::{Condvar, Mutex, MutexGuard, lock, read, wait, yield_now};
 use super::workers::Context;
 use crate::proto::constants::{MAX_QUEUED_HANDSHAKES, UNDER_LOAD_MEMORY, UNDER_LOAD_QUEUE};
@@ -112,10 +112,10 @@ impl HandshakeQueue {
         }
     }
 
-    /// Returns how many messages and requests wait.
-    pub(super) fn len(&self) -> usize {
+    /// Returns how many messages wait, and how many requests.
+    pub(super) fn waiting(&self) -> (usize, usize) {
         let lanes = lock(&self.lanes);
-        lanes.incoming.len() + lanes.asked.len()
+        (lanes.incoming.len(), lanes.asked.len())
     }
 
     /// Takes the next work. Our own initiations come first: they are few, and a flood must not keep us from renewing.
@@ -178,6 +178,11 @@ impl HandshakeState {
         }
         self.last_under_load.is_some_and(|last| now.since(last) < UNDER_LOAD_MEMORY)
     }
+
+    /// Returns until when it is so, unless the queue fills again.
+    fn under_load_until(&self) -> Option<Instant> {
+        Some(self.last_under_load?.plus(UNDER_LOAD_MEMORY))
+    }
 }
 
 impl Device {
@@ -232,6 +237,8 @@ impl Device {
         };
         let committed = self.with_peer(context, peer, |state, rng| {
             let endpoint = state.core.commit_initiation(now, rng, plan.epoch, pending, &mut message)?;
+            // Without the time that computing it took: this is the round trip's beginning.
+            state.handshakes.begun(self.platform.clock.now());
             state.evidence.initiated();
             Ok::<_, Refusal>(endpoint)
         });
@@ -251,7 +258,13 @@ impl Device {
         let from = incoming.from;
         let Some(local) = self.identity() else { return self.stats.dropped(Drop::BadHandshake, 1) };
         let under_load = state.under_load(now, waiting);
+        self.stats.set_under_load(state.under_load_until());
         let Some(message) = messages::parse(bytes) else { return };
+        self.stats.counted(match message {
+            Message::Initiation(_) => Count::InitiationsReceived,
+            Message::Response(_) => Count::ResponsesReceived,
+            Message::CookieReply(_) | Message::Data { .. } => Count::CookieRepliesReceived,
+        });
         if let Message::CookieReply(reply) = message {
             return self.consume_cookie_reply(now, reply);
         }
@@ -295,6 +308,7 @@ impl Device {
         }
         let reply = checker.reply(now, &mut context.rng, bytes, from.remote);
         drop(checker);
+        self.stats.counted(Count::CookieRepliesSent);
         if let Some(udp) = self.udp() {
             let transmit = super::io::Transmit { to: from, ds: 0, bytes: &reply, segment_len: reply.len() };
             // A reply that is not sent is asked for again by the next attempt.
@@ -340,6 +354,7 @@ impl Device {
                 note(&mut state.evidence.trouble().stale_timestamp, now, 1, stale);
             }
             let epoch = accepted?;
+            state.handshakes.called_off();
             Ok::<_, Refused>((epoch, state.core.preshared_key().clone()))
         })?;
         tracing::debug!("Receiving handshake initiation from peer {} ({})", peer.label(), from.remote);
@@ -359,6 +374,7 @@ impl Device {
         });
         let (endpoint, message) = committed.inspect_err(|_| self.free_index(index))?;
         tracing::debug!("Sending handshake response to peer {} ({})", peer.label(), endpoint.remote);
+        self.stats.counted(Count::ResponsesSent);
         self.send_handshake(&peer, endpoint, &message);
         Ok(())
     }
@@ -380,11 +396,14 @@ impl Device {
             Ok(keys) => {
                 let wall = self.platform.clock.wall();
                 tracing::debug!("Receiving handshake response from peer {} ({})", peer.label(), from.remote);
-                self.with_peer(context, &peer, |state, rng| {
+                let rtt = self.with_peer(context, &peer, |state, rng| {
                     state.core.commit_session(now, wall, rng, epoch, keys, from)?;
                     state.evidence.responses_received += 1;
-                    Ok::<_, Refusal>(())
+                    Ok::<_, Refusal>(state.handshakes.answered(now))
                 })?;
+                if let Some(rtt) = rtt {
+                    self.stats.add_handshake_rtt(rtt);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -399,6 +418,7 @@ impl Device {
 
     /// Sends an initiation. Where it cannot even leave, another address of the peer is asked at once.
     pub(super) fn send_initiation(&self, context: &mut Context, peer: &Arc<Peer>, to: Endpoint, message: &[u8]) {
+        self.stats.counted(Count::InitiationsSent);
         if !self.send_handshake(peer, to, message) {
             let now = self.platform.clock.now();
             self.with_peer(context, peer, |state, _| state.core.candidate_is_unreachable(now));
@@ -409,7 +429,7 @@ impl Device {
     fn send_handshake(&self, peer: &Peer, endpoint: Endpoint, message: &[u8]) -> bool {
         let sent = self.transmit_one(peer, endpoint, HANDSHAKE_DS, message);
         if sent > 0 {
-            peer.state().core.add_tx_bytes(sent);
+            peer.state().core.add_sent(sent, 1);
         }
         sent > 0
     }

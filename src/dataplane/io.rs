@@ -9,6 +9,7 @@ use std::io;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 
@@ -145,7 +146,21 @@ pub trait Clock: Send + Sync {
 
     /// Returns the calendar time.
     fn wall(&self) -> WallTime;
+
+    /// Returns the clock of the CPU time of the calling thread; `None` where threads have none. Asked for once by each.
+    fn this_thread(&self) -> Option<ThreadClock> {
+        None
+    }
+
+    /// Returns the CPU time that a thread of this process has used.
+    fn cpu_time(&self, _thread: ThreadClock) -> Duration {
+        Duration::ZERO
+    }
 }
+
+/// The clock of a thread's CPU time, by the number that the OS knows it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadClock(pub i32);
 
 /// What the deadline thread sleeps on.
 pub trait Alarm: Send + Sync {

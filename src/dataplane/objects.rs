@@ -68,6 +68,7 @@ impl Device {
             let indices = read(&self.indices);
             (indices.len(), indices.entries().filter(|entry| matches!(entry, IndexEntry::Keypair(..))).count())
         };
+        let (messages, requests) = self.handshakes.waiting();
         let (buffers_made, buffers_idle) = self.pool.count();
         Objects {
             peers: peers.len(),
@@ -80,7 +81,7 @@ impl Device {
             deadlines: self.deadlines.len(),
             prefixes,
             routes,
-            queued: self.handshakes.len(),
+            queued: messages + requests,
             buffers: buffers_made - buffers_idle,
             peers_made,
             keypairs_made: self.keypairs.made(),

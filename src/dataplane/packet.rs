@@ -15,6 +15,9 @@ pub const MAX_PACKET_LEN: usize = 65_535;
 pub const HEADROOM: usize = 16;
 /// Packets read from the TUN before they are sent on.
 pub const MAX_TUN_BATCH: usize = 128;
+/// Buffers of a device: 18 MiB if all were ever in use at once; a tunnel under load on two cores was seen to use a few
+/// dozen.
+pub(super) const MAX_BUFFERS: usize = 256;
 /// UDP messages received before they are handed on; each may hold a train.
 pub const MAX_UDP_BATCH: usize = 16;
 

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::candidates::Candidates;
+use super::counters::{Handshakes, PeerDrops};
 use super::evidence::PeerEvidence;
 use super::path_mtu::Path;
 use super::queue::OrderedQueue;
@@ -40,6 +41,7 @@ pub(super) struct Peer {
     state: Mutex<PeerState>,
     pub(super) outbound: OrderedQueue<Outbound>,
     pub(super) inbound: OrderedQueue<Inbound>,
+    pub(super) drops: PeerDrops,
     _counted: Counted,
 }
 
@@ -57,6 +59,7 @@ pub(super) struct PeerState {
     pub(super) scheduled: Option<Instant>,
     /// An initiation is asked for and not yet begun: at most one request per peer is queued.
     pub(super) initiating: bool,
+    pub(super) handshakes: Handshakes,
     /// What went wrong with it.
     pub(super) evidence: PeerEvidence,
     pub(super) path: Path,
@@ -84,6 +87,7 @@ impl Peer {
             staged: Staged::default(),
             scheduled: None,
             initiating: false,
+            handshakes: Handshakes::default(),
             evidence: PeerEvidence::default(),
             path: Path::default(),
             is_from_file: false,
@@ -97,6 +101,7 @@ impl Peer {
             state: Mutex::new(state),
             outbound: OrderedQueue::new(MAX_QUEUED_BATCHES),
             inbound: OrderedQueue::new(MAX_QUEUED_BATCHES),
+            drops: PeerDrops::default(),
             _counted: counted,
         }
     }

@@ -17,9 +17,10 @@
 //!
 //! Not here: who asks and what follows (see `control::supervisor`), what is held for (see `handover`).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use super::io::ThreadClock;
 use super::sync::{Condvar, Mutex, lock, wait};
 
 /// What is asked of the threads, and what they answered.
@@ -37,6 +38,8 @@ struct Thread {
     begins: Begins,
     /// The orders the thread has last seen, or [`RESTING`], or [`HELD`].
     seen: AtomicUsize,
+    /// Told once it runs.
+    cpu: OnceLock<ThreadClock>,
 }
 
 /// What a thread's work begins with.
@@ -58,7 +61,8 @@ impl Pulse {
     pub(super) fn add(self: &Arc<Self>, name: &str, begins: Begins) -> Life {
         // Not the order to hold: it is one that the thread has still to come upon.
         let seen = self.orders.load(Ordering::Relaxed) & !HOLD;
-        let thread = Arc::new(Thread { name: name.to_owned(), begins, seen: AtomicUsize::new(seen) });
+        let thread =
+            Arc::new(Thread { name: name.to_owned(), begins, seen: AtomicUsize::new(seen), cpu: OnceLock::new() });
         lock(&self.threads).push(Arc::clone(&thread));
         Life { pulse: Arc::clone(self), thread, seen }
     }
@@ -77,6 +81,12 @@ impl Pulse {
             self.orders.fetch_add(STEP, Ordering::Relaxed);
         }
         late
+    }
+
+    /// Returns the threads that have told their clocks, by name.
+    pub(super) fn clocks(&self) -> Vec<(String, ThreadClock)> {
+        let threads = lock(&self.threads);
+        threads.iter().filter_map(|thread| Some((thread.name.clone(), *thread.cpu.get()?))).collect()
     }
 
     /// Orders all threads to stop. The caller wakes them.
@@ -130,6 +140,13 @@ impl Life {
             self.note(orders);
         }
         orders & STOP == 0
+    }
+
+    /// Tells the clock of the thread's CPU time, from within it.
+    pub(super) fn runs_on(&self, clock: Option<ThreadClock>) {
+        if let Some(clock) = clock {
+            let _ = self.thread.cpu.set(clock);
+        }
     }
 
     /// Waits until the order to hold is over, or the one to stop comes; returns the orders of then.

@@ -176,6 +176,12 @@ impl<J> WorkQueue<J> {
         lock(&self.shared).jobs.pop_front()
     }
 
+    /// Returns how many jobs wait, and how many workers do.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let shared = lock(&self.shared);
+        (shared.jobs.len(), shared.idle.saturating_sub(shared.jobs.len()))
+    }
+
     /// Tells whether no job waits and all of `workers` do: nothing is being done.
     pub(super) fn is_idle(&self, workers: usize) -> bool {
         let shared = lock(&self.shared);

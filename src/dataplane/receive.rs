@@ -155,16 +155,17 @@ impl Device {
         let known = context.opening.iter().position(|(_, keypair, _)| keypair.local == index);
         let place = known.or_else(|| {
             let entry = read(&self.indices).lookup(index).cloned();
-            let reason = match entry {
-                Some(IndexEntry::Keypair(_, keypair)) if now.since(keypair.birth) >= REJECT_AFTER_TIME => Drop::Expired,
+            match entry {
+                Some(IndexEntry::Keypair(peer, keypair)) if now.since(keypair.birth) >= REJECT_AFTER_TIME => {
+                    self.dropped(&peer, Drop::Expired, context.arrived.len());
+                }
                 Some(IndexEntry::Keypair(peer, keypair)) => {
                     let inbound = Inbound { index: Some(index), ..self.inbounds.take() };
                     context.opening.push((peer, keypair, inbound));
                     return Some(context.opening.len() - 1);
                 }
-                _ => Drop::UnknownIndex,
-            };
-            self.stats.dropped(reason, context.arrived.len());
+                _ => self.stats.dropped(Drop::UnknownIndex, context.arrived.len()),
+            }
             None
         });
         match place {
@@ -192,7 +193,7 @@ impl Device {
         mut inbound: Inbound,
     ) {
         let Some(ticket) = peer.inbound.reserve() else {
-            self.stats.dropped(Drop::Full, inbound.packets.len());
+            self.dropped(&peer, Drop::Full, inbound.packets.len());
             self.pool.put(inbound.buffers.drain(..));
             return self.inbounds.put(inbound);
         };
@@ -204,7 +205,7 @@ impl Device {
     pub(super) fn open(&self, context: &mut Context, now: Instant, job: OpenJob) {
         let OpenJob { peer, keypair, ticket, mut inbound } = job;
         let bad = inbound.open(&keypair);
-        self.stats.dropped(Drop::BadTag, bad);
+        self.dropped(&peer, Drop::BadTag, bad);
         if let Some(drainer) = peer.inbound.complete(ticket, inbound) {
             self.deliver_ready(context, now, &peer, drainer);
         }
@@ -215,24 +216,25 @@ impl Device {
         while let Some(mut inbound) = drainer.next() {
             let keepalives = self.accept(context, now, peer, &mut inbound);
             let data = self.check_sources(now, peer, &mut inbound);
-            if keepalives + data > 0 {
+            let packets = keepalives + inbound.packets.len() as u64;
+            if packets > 0 {
                 let mut state = peer.state();
-                state.core.add_rx_bytes(keepalives + data);
+                state.core.add_received(keepalives * OVERHEAD as u64 + data, packets);
                 if let Some(bucket) = state.limits.as_mut().and_then(|limits| limits.up.as_mut()) {
                     let before = inbound.packets.len();
                     let mut admit = bucket.at(now);
                     inbound.packets.retain(|packet| admit(packet.len as usize));
-                    self.stats.dropped(Drop::OverRateUp, before - inbound.packets.len());
+                    self.dropped(peer, Drop::OverRateUp, before - inbound.packets.len());
                 }
             }
-            self.write_to_tun(context, &inbound);
+            self.write_to_tun(context, peer, &inbound);
             self.pool.put(inbound.buffers.drain(..));
             self.inbounds.put(inbound);
         }
     }
 
     /// Replay check of each packet, then once per UDP message what follows from it: roaming, key confirmation, timers.
-    /// Leaves the non-empty accepted packets in `inbound`; returns the bytes of the keepalives.
+    /// Leaves the non-empty accepted packets in `inbound`; returns the number of keepalives.
     fn accept(&self, context: &mut Context, now: Instant, peer: &Arc<Peer>, inbound: &mut Inbound) -> u64 {
         let Some(index) = inbound.index else { return 0 };
         let wall = self.platform.clock.wall();
@@ -247,7 +249,7 @@ impl Device {
                         any = true;
                         data |= packet.len > 0;
                         if packet.len == 0 {
-                            keepalives += OVERHEAD as u64;
+                            keepalives += 1;
                             state.evidence.keepalives_received += 1;
                             packet.verdict = Verdict::Drop;
                         }
@@ -264,8 +266,8 @@ impl Device {
             }
         }
         self.settle(context, peer, state);
-        self.stats.dropped(Drop::Expired, expired);
-        self.stats.dropped(Drop::Replayed, replayed);
+        self.dropped(peer, Drop::Expired, expired);
+        self.dropped(peer, Drop::Replayed, replayed);
         inbound.packets.retain(|packet| packet.verdict == Verdict::Keep);
         keepalives
     }
@@ -303,8 +305,8 @@ impl Device {
             true
         });
         drop(routes);
-        self.stats.dropped(Drop::BadInner, bad);
-        self.stats.dropped(Drop::SourceNotAllowed, foreign);
+        self.dropped(peer, Drop::BadInner, bad);
+        self.dropped(peer, Drop::SourceNotAllowed, foreign);
         if let Some(stranger) = stranger {
             note(&mut peer.state().evidence.trouble().foreign_source, now, foreign, stranger);
         }
@@ -312,7 +314,7 @@ impl Device {
     }
 
     /// Writes the delivered packets, in-order segments of a flow as one.
-    fn write_to_tun(&self, context: &mut Context, inbound: &Inbound) {
+    fn write_to_tun(&self, context: &mut Context, peer: &Peer, inbound: &Inbound) {
         context.coalescer.coalesce(inbound.packets.len(), |n| inbound.bytes(n), self.offloads.classes());
         for group in context.coalescer.groups() {
             let next = |n| context.coalescer.next(n);
@@ -321,7 +323,7 @@ impl Device {
             } else {
                 self.write_single(inbound, group.first)
             };
-            self.stats.dropped(Drop::TunWrite, usize::from(group.count) - written);
+            self.dropped(peer, Drop::TunWrite, usize::from(group.count) - written);
         }
     }
 

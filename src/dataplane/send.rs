@@ -151,7 +151,7 @@ impl Device {
         let Some(endpoint) = state.core.endpoint() else {
             note(&mut state.evidence.trouble().no_endpoint, now, group.len(), ());
             drop(state);
-            self.stats.dropped(Drop::NoEndpoint, group.len());
+            self.dropped(peer, Drop::NoEndpoint, group.len());
             for routed in group {
                 self.reports.send(&*self.platform.tun, now, Report::Unreachable, batch.bytes(routed.packet));
             }
@@ -169,16 +169,16 @@ impl Device {
                 && ip::udp_ports(batch.bytes(routed.packet)).is_some_and(|(_, dst)| dst == endpoint.remote.port())
         };
         out.routed.extend(group.iter().filter(|routed| !looping(routed)));
-        self.stats.dropped(Drop::RoutingLoop, group.len() - out.routed.len());
+        self.dropped(peer, Drop::RoutingLoop, group.len() - out.routed.len());
         if let Some(bucket) = state.limits.as_mut().and_then(|limits| limits.down.as_mut()) {
-            self.stats.dropped(Drop::OverRateDown, keep_within(bucket, now, batch, &mut out.routed));
+            self.dropped(peer, Drop::OverRateDown, keep_within(bucket, now, batch, &mut out.routed));
         }
 
         let count = out.routed.iter().map(|routed| u64::from(routed.segments)).sum();
         if count == 0 {
             self.outbounds.put(out);
         } else if !state.staged.is_empty() {
-            self.stage(&mut state, batch, &out.routed);
+            self.stage(peer, &mut state, batch, &out.routed);
             self.outbounds.put(out);
             drop(state);
             self.flush(context, peer);
@@ -189,7 +189,7 @@ impl Device {
                 self.run_or_share(context, now, Job::Seal(job));
             }
         } else {
-            self.stage(&mut state, batch, &out.routed);
+            self.stage(peer, &mut state, batch, &out.routed);
             self.outbounds.put(out);
             self.settle(context, peer, state);
         }
@@ -202,14 +202,14 @@ impl Device {
     }
 
     /// Copies packets to the peer's staged ones, segmented, so that the bound counts what will be sent.
-    fn stage(&self, state: &mut MutexGuard<'_, PeerState>, batch: &TunBatch, routed: &[Routed]) {
+    fn stage(&self, peer: &Peer, state: &mut MutexGuard<'_, PeerState>, batch: &TunBatch, routed: &[Routed]) {
         for routed in routed {
             let Ok(segments) = Segments::new(batch.bytes(routed.packet), routed.packet.offload) else { continue };
             for n in 0..segments.count() {
                 let mut bytes = vec![0; segments.len(n)].into_boxed_slice();
                 segments.write(n, &mut bytes);
                 let dropped = state.staged.push(StagedPacket { bytes, ds: routed.ds });
-                self.stats.dropped(Drop::Staged, dropped);
+                self.dropped(peer, Drop::Staged, dropped);
             }
         }
     }
@@ -236,7 +236,7 @@ impl Device {
     /// Takes a place in the peer's queue, still under the peer's lock; `None` drops the batch. Its counters stay used.
     fn enqueue(&self, peer: &Arc<Peer>, grant: SendGrant, packets: Packets, mut out: Outbound) -> Option<SealJob> {
         let Some(ticket) = peer.outbound.reserve() else {
-            self.stats.dropped(Drop::Full, packets.len(&out));
+            self.dropped(peer, Drop::Full, packets.len(&out));
             self.outbounds.put(out);
             return None;
         };
@@ -248,7 +248,7 @@ impl Device {
     pub(super) fn seal(&self, context: &mut Context, now: Instant, mut job: SealJob) {
         let mtu = self.mtu();
         let dropped = job.seal(&self.pool, mtu);
-        self.stats.dropped(Drop::Full, dropped);
+        self.dropped(&job.peer, Drop::Full, dropped);
         let SealJob { peer, ticket, out, packets, .. } = job;
         // Before draining, which may take others' batches too: the arena is waited for.
         drop(packets);
@@ -277,7 +277,7 @@ impl Device {
                     let sent = self.transmit(peer, endpoint, &out);
                     self.with_peer(context, peer, |state, rng| state.core.on_sent(now, rng, sent));
                 }
-                None => self.stats.dropped(Drop::Overtaken, out.datagrams()),
+                None => self.dropped(peer, Drop::Overtaken, out.datagrams()),
             }
             self.pool.put(out.buffers.drain(..));
             self.outbounds.put(out);

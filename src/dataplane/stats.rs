@@ -1,9 +1,13 @@
-//! What was dropped and why: one counter per reason, for the whole device.
+//! What was dropped and why, and how handshakes go: counters for the whole device.
 //!
 //! Counters are relaxed atomics, added to once per batch; a reader sees each one right but not all at one instant.
-//! Not here: bytes per peer (they belong to the peer's state, see `proto::peer`).
+//! Not here: bytes per peer (they belong to the peer's state, see `proto::peer`), other counts of a peer (see `counters`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::proto::constants::REKEY_TIMEOUT;
+use crate::proto::time::Instant;
 
 macro_rules! drops {
     ($($(#[$doc:meta])* $reason:ident),* $(,)?) => {
@@ -16,6 +20,13 @@ macro_rules! drops {
         impl Drop {
             /// All reasons, in the order of the counters.
             pub const ALL: &[Self] = &[$(Self::$reason),*];
+
+            /// Returns its name as it is written here.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason => stringify!($reason)),*
+                }
+            }
         }
     };
 }
@@ -65,12 +76,69 @@ drops! {
     TunWrite,
 }
 
+/// Messages that are counted apart from packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Initiations that came, whatever became of them.
+    InitiationsReceived,
+    /// Initiations of ours.
+    InitiationsSent,
+    /// Responses that came, whatever became of them.
+    ResponsesReceived,
+    /// Responses of ours.
+    ResponsesSent,
+    /// Cookie replies that came, whatever became of them.
+    CookieRepliesReceived,
+    /// Cookie replies of ours: each is an initiation or response refused under load.
+    CookieRepliesSent,
+}
+
+impl Count {
+    /// All kinds, in the order of the counters.
+    pub const ALL: [Self; 6] = [
+        Self::InitiationsReceived,
+        Self::InitiationsSent,
+        Self::ResponsesReceived,
+        Self::ResponsesSent,
+        Self::CookieRepliesReceived,
+        Self::CookieRepliesSent,
+    ];
+}
+
 /// The counters of one device.
 #[derive(Debug, Default)]
 pub struct Stats {
     drops: [AtomicU64; Drop::ALL.len()],
     shared: AtomicU64,
+    messages: [AtomicU64; Count::ALL.len()],
+    /// Nanoseconds of [`Instant`]; 0 is never.
+    under_load_until: AtomicU64,
+    handshake_rtts: RttHistogram,
 }
+
+/// How long the responses to our initiations took, of all peers.
+#[derive(Debug, Default)]
+struct RttHistogram {
+    /// The last is for what takes longer than all bounds.
+    buckets: [AtomicU64; RTT_BOUNDS.len() + 1],
+    sum_nanos: AtomicU64,
+}
+
+/// Upper bounds of the buckets: from a cable to the time after which an initiation is repeated.
+pub const RTT_BOUNDS: [Duration; 12] = [
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_micros(2_500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    REKEY_TIMEOUT,
+];
 
 impl Stats {
     /// Counts `packets` dropped for `reason`.
@@ -83,6 +151,42 @@ impl Stats {
     /// Counts a batch that was handed to a worker.
     pub(super) fn shared(&self) {
         self.shared.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a message.
+    pub(super) fn counted(&self, message: Count) {
+        self.messages[message as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes note of until when the handshake thread is under load.
+    pub(super) fn set_under_load(&self, until: Option<Instant>) {
+        self.under_load_until.store(until.map_or(0, Instant::as_nanos), Ordering::Relaxed);
+    }
+
+    /// Counts a handshake that we began and that took `rtt`.
+    pub(super) fn add_handshake_rtt(&self, rtt: Duration) {
+        let bucket = RTT_BOUNDS.partition_point(|&bound| bound < rtt);
+        self.handshake_rtts.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
+        self.handshake_rtts.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Returns how many messages of a kind there were.
+    pub fn messages(&self, message: Count) -> u64 {
+        self.messages[message as usize].load(Ordering::Relaxed)
+    }
+
+    /// Tells whether handshakes are refused without a cookie at `now`.
+    pub fn is_under_load(&self, now: Instant) -> bool {
+        now < Instant::from_nanos(self.under_load_until.load(Ordering::Relaxed))
+    }
+
+    /// Returns how many handshakes took at most each of [`RTT_BOUNDS`] and more than the one before, last those that
+    /// took longer; and the sum of their times.
+    pub fn handshake_rtts(&self) -> ([u64; RTT_BOUNDS.len() + 1], Duration) {
+        let RttHistogram { buckets, sum_nanos } = &self.handshake_rtts;
+        let counts = std::array::from_fn(|n| buckets[n].load(Ordering::Relaxed));
+        (counts, Duration::from_nanos(sum_nanos.load(Ordering::Relaxed)))
     }
 
     /// Returns how many batches were handed to workers.

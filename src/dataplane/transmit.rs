@@ -22,22 +22,26 @@ impl Device {
     pub(super) fn transmit(&self, peer: &Peer, endpoint: Endpoint, out: &Outbound) -> Sent {
         let mut sent = Sent::default();
         let Some(udp) = self.udp() else {
-            self.stats.dropped(Drop::Send, out.datagrams());
+            self.dropped(peer, Drop::Send, out.datagrams());
             return sent;
         };
+        let mut lost = 0;
         for trains in out.trains.chunks(MAX_TRANSMITS) {
-            let bytes = match trains.len() {
+            let (bytes, refused) = match trains.len() {
                 // An idle tunnel's packets come alone, and find 3 KiB of stack in no cache.
                 1 => self.send_trains::<1>(&*udp, peer, endpoint, out, trains),
                 _ => self.send_trains::<MAX_TRANSMITS>(&*udp, peer, endpoint, out, trains),
             };
             sent.bytes += bytes;
+            lost += refused;
             sent.data |= bytes > 0 && trains.iter().any(|train| train.data);
         }
+        sent.packets = (out.datagrams() - lost) as u64;
+        self.dropped(peer, Drop::Send, lost);
         sent
     }
 
-    /// Sends at least one and at most `N` trains; returns the bytes the socket took.
+    /// Sends at least one and at most `N` trains; returns the bytes the socket took, and how many datagrams it did not.
     fn send_trains<const N: usize>(
         &self,
         udp: &dyn Udp,
@@ -45,7 +49,7 @@ impl Device {
         to: Endpoint,
         out: &Outbound,
         trains: &[Train],
-    ) -> u64 {
+    ) -> (u64, usize) {
         let mut transmits = [transmit_of(out, trains[0], to); N];
         for (transmit, train) in transmits.iter_mut().zip(trains) {
             *transmit = transmit_of(out, *train, to);
@@ -56,13 +60,17 @@ impl Device {
     /// Sends one datagram that is not transport data; returns the bytes the socket took.
     pub(super) fn transmit_one(&self, peer: &Peer, to: Endpoint, ds: u8, bytes: &[u8]) -> u64 {
         let Some(udp) = self.udp() else { return 0 };
-        self.send_all(&*udp, peer, &mut [Transmit { to, ds, bytes, segment_len: bytes.len() }])
+        let (sent, lost) = self.send_all(&*udp, peer, &mut [Transmit { to, ds, bytes, segment_len: bytes.len() }]);
+        self.dropped(peer, Drop::Send, lost);
+        sent
     }
 
     /// Sends `transmits` in order, each once. What the socket refuses is looked at again: without the cached source, or
-    /// datagram by datagram; what it then still refuses is dropped. Returns the bytes that were taken.
-    fn send_all(&self, udp: &dyn Udp, peer: &Peer, mut transmits: &mut [Transmit<'_>]) -> u64 {
+    /// datagram by datagram; what it then still refuses is lost. Returns the bytes that were taken, and how many datagrams
+    /// were lost.
+    fn send_all(&self, udp: &dyn Udp, peer: &Peer, mut transmits: &mut [Transmit<'_>]) -> (u64, usize) {
         let mut sent = 0;
+        let mut lost = 0;
         // The first transmit goes datagram by datagram, because it was not taken as a train.
         let mut split = false;
         // If its datagrams are taken, the socket's offload was the reason, and not the endpoint.
@@ -91,8 +99,8 @@ impl Device {
                 (Err(error), Some(_)) if error.kind() == io::ErrorKind::WouldBlock => {
                     // The socket was waited for once already. What is left would wait as long again, and meanwhile
                     // nothing is received.
-                    self.stats.dropped(Drop::Send, transmits.iter().map(Transmit::count).sum());
-                    return sent;
+                    lost += transmits.iter().map(Transmit::count).sum::<usize>();
+                    return (sent, lost);
                 }
                 (Err(error), Some(refused)) => {
                     let is_train = refused.bytes.len() > refused.segment_len;
@@ -112,10 +120,10 @@ impl Device {
                         let refusal = (refused.to.remote, error.kind());
                         let now = self.platform.clock.now();
                         note(&mut peer.state().evidence.trouble().not_sent, now, 1, refusal);
-                        let lost =
+                        let len =
                             if singly { refused.segment_len.min(refused.bytes.len()) } else { refused.bytes.len() };
-                        self.stats.dropped(Drop::Send, if singly { 1 } else { refused.count() });
-                        refused.bytes = &refused.bytes[lost..];
+                        lost += if singly { 1 } else { refused.count() };
+                        refused.bytes = &refused.bytes[len..];
                     }
                 }
             }
@@ -124,7 +132,7 @@ impl Device {
                 (split, suspected) = (false, false);
             }
         }
-        sent
+        (sent, lost)
     }
 }
 

@@ -15,6 +15,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 
@@ -186,6 +187,12 @@ impl Threads {
         late
     }
 
+    /// Returns the CPU time of each thread that has begun, by name.
+    pub fn cpu_times(&self) -> Vec<(String, Duration)> {
+        let clock = &self.device.platform.clock;
+        self.pulse.clocks().into_iter().map(|(name, thread)| (name, clock.cpu_time(thread))).collect()
+    }
+
     /// Lets threads go on that were started held, or are held.
     pub fn release(&self) {
         self.pulse.release();
@@ -218,6 +225,7 @@ impl Threads {
         let (device, mut life, on_end) = (self.device.clone(), self.pulse.add(name, begins), on_end.clone());
         let thread_name = name.to_owned();
         let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            life.runs_on(device.platform.clock.this_thread());
             let end = catch_unwind(AssertUnwindSafe(|| body(&device, &mut life)));
             match end {
                 Ok(None) => {}

@@ -68,6 +68,8 @@ pub struct SendGrant {
 pub struct Sent {
     /// UDP payload bytes handed to the socket successfully.
     pub bytes: u64,
+    /// The datagrams they are.
+    pub packets: u64,
     /// At least one non-empty packet was accepted by the socket.
     pub data: bool,
 }
@@ -103,6 +105,10 @@ pub struct PeerStatus {
     pub rx_bytes: u64,
     /// UDP payload bytes handed to the socket successfully, cookie replies excepted.
     pub tx_bytes: u64,
+    /// The datagrams of `rx_bytes`.
+    pub rx_packets: u64,
+    /// The datagrams of `tx_bytes`.
+    pub tx_packets: u64,
     /// Which candidate is preferred.
     pub order: Order,
     /// Seconds; 0 is off.
@@ -140,6 +146,8 @@ pub struct Peer {
     last_handshake: Option<WallTime>,
     rx_bytes: u64,
     tx_bytes: u64,
+    rx_packets: u64,
+    tx_packets: u64,
     outputs: Outputs,
 }
 
@@ -170,6 +178,8 @@ impl Peer {
             last_handshake: None,
             rx_bytes: 0,
             tx_bytes: 0,
+            rx_packets: 0,
+            tx_packets: 0,
             outputs: Outputs::default(),
         }
     }
@@ -187,6 +197,8 @@ impl Peer {
             last_handshake: self.last_handshake,
             rx_bytes: self.rx_bytes,
             tx_bytes: self.tx_bytes,
+            rx_packets: self.rx_packets,
+            tx_packets: self.tx_packets,
             persistent_keepalive: self.timers.persistent_interval(),
             preshared_key: self.preshared_key.clone(),
         }
@@ -276,9 +288,9 @@ impl Peer {
     }
 
     /// A batch of transport packets was handed to the socket, whether it took them or not: timers, keep-key-fresh
-    /// (send), `tx_bytes`.
+    /// (send), what was sent.
     pub fn on_sent(&mut self, now: Instant, rng: &mut impl Rng, sent: Sent) {
-        self.add_tx_bytes(sent.bytes);
+        self.add_sent(sent.bytes, sent.packets);
         if !self.is_up {
             return;
         }
@@ -290,9 +302,10 @@ impl Peer {
         self.keep_key_fresh_after_sending(now);
     }
 
-    /// Counts `bytes` of UDP payload as sent: initiations and responses.
-    pub fn add_tx_bytes(&mut self, bytes: u64) {
+    /// Counts `packets` with `bytes` of UDP payload as sent: initiations and responses.
+    pub fn add_sent(&mut self, bytes: u64, packets: u64) {
         self.tx_bytes = self.tx_bytes.wrapping_add(bytes);
+        self.tx_packets = self.tx_packets.wrapping_add(packets);
     }
 
     fn keep_key_fresh_after_sending(&mut self, now: Instant) {
@@ -346,9 +359,10 @@ impl Peer {
         }
     }
 
-    /// Counts `bytes` of UDP payload as received: keepalives, and data that was delivered.
-    pub fn add_rx_bytes(&mut self, bytes: u64) {
+    /// Counts `packets` with `bytes` of UDP payload as received: keepalives, and data that was delivered.
+    pub fn add_received(&mut self, bytes: u64, packets: u64) {
         self.rx_bytes = self.rx_bytes.wrapping_add(bytes);
+        self.rx_packets = self.rx_packets.wrapping_add(packets);
     }
 
     /// Consumes a cookie reply; false if it is not for the last mac1 we sent. No endpoint, timer or counter changes:

@@ -145,13 +145,21 @@ fn child_of_the_others() {
         _ => Hardening::default(),
     };
     if mode == "kill" {
-        hardening.confine_process(&Needs { socket_directory: Path::new("/"), peers_directory: None });
+        hardening.confine_process(&Needs {
+            socket_directory: Path::new("/"),
+            metrics_directory: None,
+            peers_directory: None,
+        });
         tell("connect", rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None));
         return;
     }
     let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
     let attempts = Attempts::prepare(&directory);
-    let confined = hardening.confine_process(&Needs { socket_directory: &attempts.sockets, peers_directory: None });
+    let confined = hardening.confine_process(&Needs {
+        socket_directory: &attempts.sockets,
+        metrics_directory: None,
+        peers_directory: None,
+    });
     println!("TOLD {confined}");
     match mode.as_str() {
         "packets" => confined.confined(|| attempts.make()).unwrap(),

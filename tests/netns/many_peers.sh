@@ -40,6 +40,13 @@ if is_rvpn "$IMPL"; then
     start_pinging e1 192.168.241.2
     wg syncconf wg1 "$world/all.conf"
     stop_pinging "while $peers unchanged peers are synchronised"
+
+    start_pinging e1 192.168.241.2
+    started=$(now_ms)
+    "$IMPL" metrics wg1 >"$world/metrics"
+    step "the metrics of $peers peers: $(($(wc -c <"$world/metrics") / 1000000)) MB in $(($(now_ms) - started)) ms"
+    stop_pinging "while they are read"
+    expect "peers in the metrics" "$(grep -c '^rvpn_peer_receive_bytes_total{' "$world/metrics")" $((peers + 1))
 fi
 
 step "2,000 of them removed by name"

@@ -10,6 +10,7 @@ mod capture;
 mod doctor;
 mod events;
 mod forget;
+mod metrics;
 mod objects;
 mod upgrade;
 mod version;
@@ -26,6 +27,7 @@ use tokio::net::UnixStream;
 use tokio::time;
 
 use super::host::Device;
+use super::metrics::Metrics;
 use super::upgrade::giving::Giver;
 use super::worker::Worker;
 
@@ -47,6 +49,7 @@ impl Asks {
     /// The stream's.
     pub async fn answer(&self, ask: Ask, mut stream: UnixStream) -> io::Result<()> {
         match ask.word.as_str() {
+            "metrics" => metrics::answer(&ask, self, &mut stream).await,
             "doctor" => doctor::answer(self, &mut stream).await,
             "capture" => capture::answer(self, stream).await,
             "upgrade" => upgrade::answer(self, &ask, stream).await,
@@ -59,6 +62,17 @@ impl Asks {
                 refuse(&mut stream, Errno::NOT_SUPPORTED).await
             }
         }
+    }
+}
+
+impl Asks {
+    /// Takes the numbers of the device, beside this thread: with many peers it takes milliseconds.
+    ///
+    /// # Errors
+    /// None that can happen but while the process ends.
+    pub async fn metrics(&self) -> io::Result<Metrics> {
+        let device = Arc::clone(&self.device);
+        tokio::task::spawn_blocking(move || device.metrics()).await.map_err(io::Error::other)
     }
 }
 

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 
 use crate::control::environment::{BIND_DEVICE, HOOK, LISTEN, NETNS, PEERS_DIR};
+use crate::control::metrics::listen::METRICS;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DaemonOptions {
@@ -30,6 +31,9 @@ pub(super) struct DaemonOptions {
     /// The network namespace of the UDP sockets: a name of `ip netns`, or the number of a process.
     #[arg(long, value_name = "NAME|PID")]
     netns: Option<OsString>,
+    /// Serve metrics there over HTTP, below /metrics: 127.0.0.1:9586, or unix:/PATH.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<OsString>,
 }
 
 impl DaemonOptions {
@@ -41,6 +45,7 @@ impl DaemonOptions {
             LISTEN => self.listen.clone(),
             BIND_DEVICE => self.bind_device.clone(),
             NETNS => self.netns.clone(),
+            METRICS => self.metrics.clone(),
             _ => None,
         }
     }

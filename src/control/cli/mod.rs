@@ -13,6 +13,7 @@ mod forget;
 mod genkey;
 mod genpsk;
 mod manual;
+mod metrics;
 mod monitor;
 mod pair;
 mod peer_word;
@@ -27,6 +28,7 @@ mod showconf;
 mod strip;
 mod syncconf;
 mod terminal;
+mod top;
 mod up;
 mod upgrade;
 
@@ -87,6 +89,10 @@ struct Arguments {
 enum Command {
     /// Show interfaces: configuration, peers, handshakes, traffic.
     Show(show::Arguments),
+    /// Watch peers live: rates, handshakes, what is dropped.
+    Top(top::Arguments),
+    /// Print what a daemon counts, for Prometheus.
+    Metrics(metrics::Arguments),
     /// Print what happens to the peers of an interface, as it happens, until its daemon ends.
     Monitor(monitor::Arguments),
     /// Print the configuration of an interface, for `setconf`.
@@ -145,6 +151,7 @@ Environment of the daemon:
   RVPN_OFFLOAD=auto|unequal|off   Leave segmentation to the kernel where it can do it; default: auto
   RVPN_HARDENING=auto|off|LIST    What the daemon gives up once it runs; LIST: no-dumps, no-memory, no-capabilities,
                                   no-landlock, no-seccomp; default: auto, all that the kernel has
+  RVPN_METRICS=ADDRESS            The same as --metrics
   RVPN_AEAD=auto|avx512|aws-lc    How packets are sealed: many at once or one by one; default: auto
   RVPN_HOOK, RVPN_PEERS_DIR, RVPN_LISTEN, RVPN_BIND_DEVICE, RVPN_NETNS
                                   The same as --hook, --peers-dir, --listen, --bind-device, --netns
@@ -232,6 +239,8 @@ fn run_command(command: &Command) -> Result<(), Failure> {
     let world = |userspace| world(directory, userspace);
     match command {
         Command::Show(arguments) => show::run(arguments, &client),
+        Command::Top(arguments) => top::run(arguments, &client),
+        Command::Metrics(arguments) => metrics::run(arguments, &client),
         Command::Monitor(arguments) => monitor::run(arguments, &client),
         Command::Showconf(arguments) => showconf::run(arguments, &client),
         Command::Set(arguments) => set::run(arguments, &client),

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rvpn_uapi::DeviceStatus;
 
 use self::fields::Field;
+pub(super) use self::watch::interval;
 use super::failure::Failure;
 use super::tell;
 use super::terminal::{Style, shows_keys};

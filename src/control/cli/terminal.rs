@@ -45,6 +45,16 @@ impl Style {
     }
 }
 
+/// Returns whether standard output has colours.
+pub(super) fn has_colours() -> bool {
+    Style::of_output() == Style::COLOURED
+}
+
+/// Returns whether the terminal cannot place text.
+pub(super) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb")
+}
+
 /// Returns whether private and preshared keys are shown: only `WG_HIDE_KEYS=never` does.
 pub(super) fn shows_keys() -> bool {
     std::env::var_os("WG_HIDE_KEYS").is_some_and(|value| value == "never")

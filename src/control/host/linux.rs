@@ -21,6 +21,8 @@ use crate::control::apply;
 use crate::control::environment::{self, Environment, Offload};
 use crate::control::error::Error;
 use crate::control::interface::InterfaceName;
+use crate::control::metrics::Metrics;
+use crate::control::metrics::listen::Address;
 use crate::control::names::{self, Names};
 use crate::control::outcome::{End, Ends};
 use crate::control::server::Configurable;
@@ -42,6 +44,7 @@ use crate::platform::linux::stop::Stop;
 use crate::platform::linux::tun::{LinuxTun, TunOptions};
 use crate::platform::linux::udp::LinuxNetwork;
 use crate::platform::linux::udp_offload::Trains;
+use crate::platform::linux::usage::Usage;
 
 /// Linux.
 #[derive(Clone, Debug)]
@@ -50,6 +53,7 @@ pub struct Linux {
     workers: usize,
     hardening: Hardening,
     socket_directory: PathBuf,
+    metrics_directory: Option<PathBuf>,
     peers_directory: Option<PathBuf>,
     placement: Placement,
     netns: Option<String>,
@@ -64,6 +68,7 @@ impl Linux {
             workers: environment.workers.unwrap_or(cores),
             hardening: environment.hardening,
             socket_directory: environment.socket_directory(),
+            metrics_directory: environment.metrics.as_ref().and_then(Address::directory),
             peers_directory: environment.peers_dir.clone(),
             placement: environment.placement.clone(),
             netns: environment.netns.clone(),
@@ -99,7 +104,7 @@ impl Host for Linux {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
         self.enter_namespace()?;
         let start = |source| Error::Start { action: "start the device", source };
-        let prepared = Prepared::new(tun, self, ends, Tunnel::start).map_err(start)?;
+        let prepared = Prepared::new(interface, tun, self, ends, Tunnel::start).map_err(start)?;
         prepared.tell(interface, self);
         Ok(Arc::new(prepared.run(ends).map_err(start)?))
     }
@@ -114,7 +119,7 @@ impl Host for Linux {
         let tun = Arc::new(LinuxTun::from_fd(tun, self.tun_options())?);
         self.enter_namespace()?;
         let start = |source| Error::Start { action: "prepare the device", source };
-        let prepared = Prepared::new(tun, self, ends, Tunnel::start_held).map_err(start)?;
+        let prepared = Prepared::new(interface, tun, self, ends, Tunnel::start_held).map_err(start)?;
         if sockets.iter().any(Option::is_some) {
             prepared.network.give(sockets);
         }
@@ -125,6 +130,7 @@ impl Host for Linux {
 
 /// A device with its threads, and nobody yet who follows its interface.
 struct Prepared {
+    interface: String,
     tunnel: Arc<Tunnel>,
     tun: Arc<LinuxTun>,
     network: Arc<LinuxNetwork>,
@@ -133,10 +139,12 @@ struct Prepared {
     parts: Parts,
     names: Option<Names>,
     confined: Confined,
+    usage: Usage,
 }
 
 /// A device and everything that runs for it.
 struct Running {
+    interface: String,
     tunnel: Arc<Tunnel>,
     tun: Arc<LinuxTun>,
     network: Arc<LinuxNetwork>,
@@ -144,6 +152,8 @@ struct Running {
     parts: Mutex<Parts>,
     names: Mutex<Option<Names>>,
     confined: Confined,
+    usage: Usage,
+    ends: Ends,
 }
 
 /// What is taken apart when the device stops.
@@ -157,6 +167,7 @@ struct Parts {
 impl Prepared {
     /// Opens what a device needs beside its TUN, gives up the rest, and starts the threads, by `start`.
     fn new(
+        interface: &InterfaceName,
         tun: Arc<LinuxTun>,
         options: &Linux,
         ends: &Ends,
@@ -175,10 +186,13 @@ impl Prepared {
             }
         };
 
-        let confined = options.hardening.confine_process(&Needs {
+        let needs = Needs {
             socket_directory: &options.socket_directory,
+            metrics_directory: options.metrics_directory.as_deref(),
             peers_directory: options.peers_directory.as_deref(),
-        });
+        };
+        let usage = Usage::open();
+        let confined = options.hardening.confine_process(&needs);
 
         let mut parts = Parts { stops: vec![link.stopper(), routes.stopper()], ..Parts::default() };
         let workers = Workers { count: options.workers, share: Share::WhenItPays };
@@ -188,7 +202,8 @@ impl Prepared {
             Ok::<_, io::Error>((threads, follow_routes(&tunnel, routes, ends)?))
         })??;
         parts.monitors.push(monitor);
-        Ok(Self { tunnel, tun, network, link, threads, parts, names, confined })
+        let interface = interface.to_string();
+        Ok(Self { interface, tunnel, tun, network, link, threads, parts, names, confined, usage })
     }
 
     fn tell(&self, interface: &InterfaceName, options: &Linux) {
@@ -202,9 +217,9 @@ impl Prepared {
         self.parts.monitors.push(ends.spawn("rvpn-link", move || follow_link(link, &device, &reporter))?);
         let holder = self.threads.holder();
         self.parts.threads = Some(self.threads);
-        let Self { tunnel, tun, network, parts, names, confined, .. } = self;
-        let (parts, names) = (Mutex::new(parts), Mutex::new(names));
-        Ok(Running { tunnel, tun, network, holder, parts, names, confined })
+        let Self { interface, tunnel, tun, network, parts, names, confined, usage, .. } = self;
+        let (parts, names, ends) = (Mutex::new(parts), Mutex::new(names), ends.clone());
+        Ok(Running { interface, tunnel, tun, network, holder, parts, names, confined, usage, ends })
     }
 }
 
@@ -292,6 +307,21 @@ impl Device for Running {
 
     fn objects(&self) -> Objects {
         self.tunnel.objects()
+    }
+
+    fn metrics(&self) -> Metrics {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = parts.threads.as_ref().map(Threads::cpu_times).unwrap_or_default();
+        drop(parts);
+        threads.extend(self.ends.cpu_times());
+        let device = self.tunnel.metrics();
+        Metrics {
+            interface: self.interface.clone(),
+            aead: environment::aead_in_use(),
+            device,
+            process: self.usage.read(),
+            threads,
+        }
     }
 
     fn events(&self) -> &Arc<Events> {

@@ -21,7 +21,7 @@ use crate::proto::carried::{Carried, Writer};
 
 /// What a daemon has to give beside its device.
 pub struct Giver {
-    listener: OwnedFd,
+    sockets: Vec<(&'static str, OwnedFd)>,
     supervisor: Arc<Supervisor>,
     start: Start,
     keeps_socket: bool,
@@ -33,12 +33,18 @@ pub struct Giver {
 }
 
 impl Giver {
-    /// Makes what gives `listener` and the service manager of a daemon away that was started so, and reports to `ends`
+    /// Makes what gives `sockets` by name and the service manager of a daemon away that was started so, and reports to `ends`
     /// when it has.
-    pub fn new(listener: OwnedFd, file: &SocketFile, supervisor: Arc<Supervisor>, start: Start, ends: Ends) -> Self {
+    pub fn new(
+        sockets: Vec<(&'static str, OwnedFd)>,
+        file: &SocketFile,
+        supervisor: Arc<Supervisor>,
+        start: Start,
+        ends: Ends,
+    ) -> Self {
         let keeps_socket = file.is_kept();
         Self {
-            listener,
+            sockets,
             supervisor,
             start,
             keeps_socket,
@@ -100,7 +106,9 @@ impl Giver {
 
     fn make_offer(&self, device: &dyn Device, channel: &mut Channel) -> Result<(), UpgradeError> {
         let mut files = device.files()?;
-        files.push((offer::LISTENER, self.listener.try_clone()?));
+        for (name, socket) in &self.sockets {
+            files.push((*name, socket.try_clone()?));
+        }
         files.push((offer::STDERR, std::io::stderr().as_fd().try_clone_to_owned()?));
         let (notify, watchdog) = self.supervisor.give()?;
         files.extend(notify.map(|socket| (offer::NOTIFY, socket)));

@@ -26,6 +26,8 @@ use crate::proto::time::Instant;
 pub const TUN: &str = "tun";
 /// The configuration socket.
 pub const LISTENER: &str = "listener";
+/// The socket on which metrics are asked for.
+pub const METRICS: &str = "metrics";
 /// The UDP socket for IPv4.
 pub const UDP_V4: &str = "udp4";
 /// The UDP socket for IPv6.

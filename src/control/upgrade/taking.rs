@@ -15,8 +15,10 @@ use rvpn_uapi::{Ask, Request, RequestEvent, RequestParser};
 use super::channel::{Channel, Kind};
 use super::offer::{self, Offer, Start};
 use super::{GO_IS_GOOD_FOR, PREPARATION, UpgradeError, WORD};
+use crate::control::error::Error;
 use crate::control::host::{Device, Host, Taken};
 use crate::control::interface::InterfaceName;
+use crate::control::metrics::listen::{Address, Listener};
 use crate::control::outcome::Ends;
 use crate::control::server::interface_index;
 use crate::control::supervisor::Supervisor;
@@ -81,6 +83,16 @@ impl Taking {
     /// [`UpgradeError`] if it did not come.
     pub fn listener(&mut self) -> Result<UnixListener, UpgradeError> {
         Ok(self.file(offer::LISTENER)?.into())
+    }
+
+    /// Returns what listens for metrics at `address`: the daemon's socket, or a new one if its was for another address.
+    ///
+    /// # Errors
+    /// [`Error::Metrics`].
+    pub fn metrics(&mut self, address: Option<&Address>) -> Result<Option<Listener>, Error> {
+        let Some(address) = address else { return Ok(None) };
+        let given = self.files.remove(offer::METRICS).and_then(|socket| Listener::given(socket, address));
+        given.map_or_else(|| Listener::new(address), Ok).map(Some)
     }
 
     /// Tells whether the socket's file stays where it is in the end.

@@ -59,7 +59,10 @@ impl Device {
         let is_removed = local.is_none();
         *write(&self.identity) = local;
         for (peer, secret) in peers.iter().zip(secrets) {
-            self.with_peer(context, peer, |state, _| state.core.identity_changed(secret));
+            self.with_peer(context, peer, |state, _| {
+                state.handshakes.called_off();
+                state.core.identity_changed(secret);
+            });
         }
         if first_identity && up {
             peers.iter().for_each(|peer| self.flush(context, peer));
@@ -207,7 +210,10 @@ impl Device {
     pub(super) fn silence(&self, context: &mut Context, peers: &[Arc<Peer>]) {
         for peer in peers {
             // Its entry among the deadlines stays: taking it out is dear, and one that is too early does no harm.
-            self.with_peer(context, peer, |state, _| state.core.down());
+            self.with_peer(context, peer, |state, _| {
+                state.handshakes.called_off();
+                state.core.down();
+            });
         }
         if !peers.is_empty() {
             drop(self.pause_handshakes());

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::sys;
-use crate::dataplane::io::Clock;
+use crate::dataplane::io::{Clock, ThreadClock};
 use crate::proto::time::{Instant, WallTime};
 
 /// CLOCK_BOOTTIME and CLOCK_REALTIME.
@@ -25,7 +25,27 @@ impl Clock for LinuxClock {
         let (secs, nanos) = sys::real_time();
         WallTime { secs, nanos }
     }
+
+    fn this_thread(&self) -> Option<ThreadClock> {
+        let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        Some(ThreadClock((!thread << 3) | CPU_CLOCK_OF_A_THREAD))
+    }
+
+    fn cpu_time(&self, thread: ThreadClock) -> Duration {
+        let (secs, nanos) = sys::clock_gettime(thread.0);
+        Duration::new(secs, nanos)
+    }
 }
+
+/// Returns the CPU time of all threads of this process, also of those that have ended.
+pub(super) fn process_cpu_time() -> Duration {
+    let (secs, nanos) = sys::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID);
+    Duration::new(secs, nanos)
+}
+
+/// CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED, of the kernel's `posix-timers.h`: what pthread_getcpuclockid(3) makes of a
+/// thread. No file of /proc is needed, which a confined process cannot open.
+const CPU_CLOCK_OF_A_THREAD: i32 = 4 | 2;
 
 #[cfg(test)]
 mod tests {
@@ -36,6 +56,26 @@ mod tests {
         let first = LinuxClock.now();
         assert!(first > Instant::default());
         assert!(LinuxClock.now() >= first);
+    }
+
+    #[test]
+    fn the_cpu_time_of_another_thread_grows_while_it_works() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let worker = std::thread::spawn(move || {
+            sender.send(LinuxClock.this_thread()).unwrap();
+            while stopped.try_recv().is_err() {
+                std::hint::spin_loop();
+            }
+        });
+        let clock = receiver.recv().unwrap().unwrap();
+        let first = LinuxClock.cpu_time(clock);
+        while LinuxClock.cpu_time(clock) < first + Duration::from_millis(5) {
+            std::thread::yield_now();
+        }
+        assert!(process_cpu_time() >= Duration::from_millis(5));
+        stop.send(()).unwrap();
+        worker.join().unwrap();
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub enum Violation {
 pub struct Needs<'a> {
     /// The directory from which the socket is removed in the end.
     pub socket_directory: &'a Path,
+    /// The directory from which the socket for metrics is removed in the end, if it is in one.
+    pub metrics_directory: Option<&'a Path>,
     /// A directory whose files are read while it runs.
     pub peers_directory: Option<&'a Path>,
 }
@@ -315,8 +317,11 @@ mod tests {
 
     #[test]
     fn what_is_switched_off_is_left_alone() {
-        let confined =
-            Hardening::OFF.confine_process(&Needs { socket_directory: Path::new("/nowhere"), peers_directory: None });
+        let confined = Hardening::OFF.confine_process(&Needs {
+            socket_directory: Path::new("/nowhere"),
+            metrics_directory: None,
+            peers_directory: None,
+        });
         assert!(Part::ALL.into_iter().all(|part| !confined.holds(part)));
         let permitted = || rustix::thread::capabilities(None).unwrap().permitted;
         let before = permitted();

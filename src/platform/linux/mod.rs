@@ -49,6 +49,7 @@ pub mod tap;
 pub mod tun;
 pub mod udp;
 pub mod udp_offload;
+pub mod usage;
 mod vnet_header;
 pub mod wireguard_driver;
 

@@ -30,12 +30,22 @@ pub(super) fn real_time() -> (u64, u32) {
     clock_gettime(libc::CLOCK_REALTIME)
 }
 
-fn clock_gettime(clock: libc::clockid_t) -> (u64, u32) {
+/// Returns the seconds and nanoseconds of `clock`; zero if there is no such clock.
+pub(super) fn clock_gettime(clock: libc::clockid_t) -> (u64, u32) {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid, exclusive timespec. The call fails only for unknown clocks, and then leaves `time`
     // as it is: initialised.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     (u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Returns how many of the file descriptors below `limit` are open, without asking `/proc`.
+pub(super) fn count_open_files(limit: RawFd) -> io::Result<usize> {
+    let mut files: Vec<_> = (0..limit).map(|fd| libc::pollfd { fd, events: 0, revents: 0 }).collect();
+    // SAFETY: the pointer and the length describe `files`, which is exclusive. A number that is not open is answered by
+    // POLLNVAL; nothing is done to one that is.
+    check(unsafe { libc::poll(files.as_mut_ptr(), files.len() as libc::nfds_t, 0) })?;
+    Ok(files.iter().filter(|file| file.revents & libc::POLLNVAL == 0).count())
 }
 
 /// The name and flags of a TUN interface as TUNSETIFF takes and TUNGETIFF gives them.

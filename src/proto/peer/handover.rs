@@ -41,6 +41,8 @@ pub struct CarriedPeer {
     last_handshake: Option<WallTime>,
     rx_bytes: u64,
     tx_bytes: u64,
+    rx_packets: u64,
+    tx_packets: u64,
 }
 
 impl Peer {
@@ -64,6 +66,8 @@ impl Peer {
         self.last_handshake.write(out);
         self.rx_bytes.write(out);
         self.tx_bytes.write(out);
+        self.rx_packets.write(out);
+        self.tx_packets.write(out);
     }
 
     /// Goes on as the peer that was written, whose interface was up or not. To be called on one that is down and has its
@@ -82,6 +86,8 @@ impl Peer {
         self.last_handshake = carried.last_handshake;
         self.rx_bytes = carried.rx_bytes;
         self.tx_bytes = carried.tx_bytes;
+        self.rx_packets = carried.rx_packets;
+        self.tx_packets = carried.tx_packets;
         self.sessions = carried.sessions;
         self.skip_counters(SKIPPED_COUNTERS);
         for session in self.sessions.all() {
@@ -119,6 +125,8 @@ impl CarriedPeer {
             last_handshake: Option::read(input)?,
             rx_bytes: u64::read(input)?,
             tx_bytes: u64::read(input)?,
+            rx_packets: u64::read(input)?,
+            tx_packets: u64::read(input)?,
         };
         if is_pending {
             carried.timers.begin_again(now);

@@ -128,7 +128,7 @@ impl Peer {
     /// any-authenticated-packet-sent hooks. An older pending initiation is dropped and its index released. Candidates
     /// other than the returned endpoint are asked later, through [`super::Output::SendInitiation`].
     ///
-    /// The caller then sends `message` to the returned endpoint, and reports its bytes with [`Peer::add_tx_bytes`] if
+    /// The caller then sends `message` to the returned endpoint, and reports its bytes with [`Peer::add_sent`] if
     /// the socket took it.
     ///
     /// # Errors
@@ -202,7 +202,7 @@ impl Peer {
         self.timers.session_derived(now);
         self.handshake_complete(now, wall);
         self.outputs.keepalive = true;
-        self.add_rx_bytes(RESPONSE_LEN as u64);
+        self.add_received(RESPONSE_LEN as u64, 1);
         self.timers.authenticated_packet_received(now);
         Ok(())
     }
@@ -241,7 +241,7 @@ impl Peer {
         self.accepted_initiation_at = Some(now);
         self.heard(now, from);
         self.heard_handshake();
-        self.add_rx_bytes(INITIATION_LEN as u64);
+        self.add_received(INITIATION_LEN as u64, 1);
         self.timers.authenticated_packet_received(now);
         Ok(self.epoch)
     }

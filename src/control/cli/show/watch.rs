@@ -59,7 +59,7 @@ fn over_the_last_one(picture: &[u8]) -> Vec<u8> {
 }
 
 /// Reads a number of seconds, with or without a fraction.
-pub(super) fn interval(text: &str) -> Result<Duration, &'static str> {
+pub(in crate::control::cli) fn interval(text: &str) -> Result<Duration, &'static str> {
     let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or("expected seconds: 0.1 to 86400")
 }

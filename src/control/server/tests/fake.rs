@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use rvpn_uapi::{AllowedIpChange, DeviceStatus, Errno, PeerSet, PeerStatus, Set};
 
 use crate::control::host::Device;
+use crate::control::metrics::Metrics;
 use crate::control::server::Configurable;
 use crate::dataplane::events::Events;
 use crate::dataplane::objects::Objects;
@@ -86,6 +87,10 @@ impl Configurable for Fake {
 impl Device for Fake {
     fn objects(&self) -> Objects {
         Objects::default()
+    }
+
+    fn metrics(&self) -> Metrics {
+        crate::control::metrics::tests::metrics(&["one", ""])
     }
 
     fn events(&self) -> &Arc<Events> {

@@ -1,5 +1,5 @@
-//! Landlock: no file but those of peers, to be read; no TCP, no signal to another process, no abstract socket; the socket
-//! file may be removed.
+//! Landlock: no file but those of peers, to be read; no TCP, no signal to another process, no abstract socket; the
+//! files of sockets may be removed.
 //!
 //! What is open stays open: TUN, sockets, standard error. UDP and netlink are not Landlock's business.
 //!
@@ -16,9 +16,10 @@ use super::{Lack, Needs};
 
 /// Confines the calling thread and those it will start, as far as the kernel can; returns how far that is.
 pub(super) fn confine(needs: &Needs<'_>) -> Result<String, Lack> {
-    let socket = (needs.socket_directory, AccessFs::RemoveFile.into());
+    let sockets = [needs.socket_directory].into_iter().chain(needs.metrics_directory);
+    let sockets = sockets.map(|path| (path, AccessFs::RemoveFile.into()));
     let peers = needs.peers_directory.map(|path| (path, AccessFs::ReadFile | AccessFs::ReadDir));
-    confine_to([socket].into_iter().chain(peers))
+    confine_to(sockets.chain(peers))
 }
 
 /// The same for the process that looks names up: it may read files.

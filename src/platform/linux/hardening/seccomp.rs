@@ -153,7 +153,11 @@ mod tests {
 
     fn needs() -> [Needs<'static>; 2] {
         let nowhere = Path::new("/nowhere");
-        [None, Some(nowhere)].map(|peers_directory| Needs { socket_directory: nowhere, peers_directory })
+        [None, Some(nowhere)].map(|peers_directory| Needs {
+            socket_directory: nowhere,
+            metrics_directory: None,
+            peers_directory,
+        })
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn no_event_arms_a_timer_while_down() {
     solo.peer.set_persistent_keepalive(at(secs(2)), 25);
     solo.peer.down();
     solo.drain();
-    solo.peer.on_sent(at(secs(3)), &mut solo.rng, Sent { bytes: 128, data: true });
+    solo.peer.on_sent(at(secs(3)), &mut solo.rng, Sent { bytes: 128, packets: 1, data: true });
     solo.receive(at(secs(3)), index, true);
     solo.peer.set_persistent_keepalive(at(secs(3)), 0);
     solo.peer.set_persistent_keepalive(at(secs(3)), 5);
@@ -198,8 +198,8 @@ fn handshakes_are_counted_in_bytes() {
     solo.install_as_initiator(at(secs(1)));
     assert_eq!(solo.peer.status().rx_bytes, 148 + 92);
     assert_eq!(solo.peer.status().tx_bytes, 0, "the caller knows whether the socket took it");
-    solo.peer.add_tx_bytes(92);
-    solo.peer.add_rx_bytes(32);
+    solo.peer.add_sent(92, 1);
+    solo.peer.add_received(32, 1);
     assert_eq!((solo.peer.status().tx_bytes, solo.peer.status().rx_bytes), (92, 148 + 92 + 32));
 }
 

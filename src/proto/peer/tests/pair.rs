@@ -297,7 +297,7 @@ impl Pair {
         let Some(grant) = node.peer.reserve(now, count as u64) else { return };
         let packets = std::mem::take(&mut node.staged);
         let bytes = packets.iter().map(|data| if *data { DATA_LEN } else { KEEPALIVE_LEN as u64 }).sum();
-        let sent = Sent { bytes, data: packets.contains(&true) };
+        let sent = Sent { bytes, packets: packets.len() as u64, data: packets.contains(&true) };
         for (counter, data) in (grant.first_counter..).zip(packets) {
             self.sealed.push((side, grant.keypair.local, counter));
             self.put(side, Datagram::Transport { receiver: grant.keypair.remote, counter, data });
@@ -322,7 +322,7 @@ impl Pair {
         )
         .unwrap();
         node.peer.commit_initiation(now, &mut node.rng, plan.epoch, pending, &mut message).unwrap();
-        node.peer.add_tx_bytes(INITIATION_LEN as u64);
+        node.peer.add_sent(INITIATION_LEN as u64, 1);
         self.put(side, Datagram::Initiation(message));
     }
 
@@ -344,7 +344,7 @@ impl Pair {
         let preshared_key = node.peer.preshared_key().clone();
         let (keys, mut response) = received.respond(&preshared_key, index, &mut node.rng).unwrap();
         node.peer.commit_response(now, &mut node.rng, epoch, keys, &mut response).unwrap();
-        node.peer.add_tx_bytes(RESPONSE_LEN as u64);
+        node.peer.add_sent(RESPONSE_LEN as u64, 1);
         self.put(side, Datagram::Response(response));
     }
 
@@ -373,7 +373,7 @@ impl Pair {
             return;
         }
         node.peer.on_received(now, wall_at(now), &mut node.rng, Received { index, from, data });
-        node.peer.add_rx_bytes(if data { DATA_LEN } else { KEEPALIVE_LEN as u64 });
+        node.peer.add_received(if data { DATA_LEN } else { KEEPALIVE_LEN as u64 }, 1);
         node.delivered += usize::from(data);
         self.opened.push((side, index, counter));
     }

@@ -114,7 +114,7 @@ impl Solo {
     pub(super) fn send(&mut self, now: Instant, data: bool) {
         assert!(self.peer.reserve(now, 1).is_some());
         let bytes = if data { DATA_LEN } else { KEEPALIVE_LEN as u64 };
-        self.peer.on_sent(now, &mut self.rng, Sent { bytes, data });
+        self.peer.on_sent(now, &mut self.rng, Sent { bytes, packets: 1, data });
     }
 
     pub(super) fn timeout(&mut self, now: Instant) -> Vec<String> {

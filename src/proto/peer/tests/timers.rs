@@ -145,7 +145,7 @@ fn sent_data_arms_the_new_handshake_15_s_and_jitter_later_once() {
 fn a_keepalive_or_data_the_socket_refused_does_not_arm_the_new_handshake() {
     let mut solo = Solo::with_session(Role::Responder, start());
     solo.send(at(secs(1)), false);
-    solo.peer.on_sent(at(secs(1)), &mut solo.rng, Sent { bytes: 0, data: false });
+    solo.peer.on_sent(at(secs(1)), &mut solo.rng, Sent::default());
     assert_eq!(due(&solo), Some(secs(540)));
 }
 

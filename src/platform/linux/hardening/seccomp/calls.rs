@@ -107,6 +107,8 @@ pub(super) fn control() -> Vec<Call> {
         libc::SYS_inotify_init1,
         libc::SYS_inotify_add_watch,
         libc::SYS_inotify_rm_watch,
+        // The file of /proc with the memory in use, which is read again and again.
+        libc::SYS_pread64,
         // What a thread that is being confined gives up further.
         libc::SYS_capget,
         libc::SYS_capset,
