@@ -13,6 +13,8 @@
 //!
 //! Source: <https://www.wireguard.com/xplatform/>; main.go of wireguard-go for the environment.
 
+mod signals;
+
 use std::convert::Infallible;
 use std::future::pending;
 use std::os::fd::OwnedFd;
@@ -25,10 +27,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{self, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tokio::time;
 
+use self::signals::Signals;
 use super::asks::Asks;
 use super::background::{self, Parent};
 use super::environment::{self, Environment, HOOK, LISTEN_FDS};
@@ -456,50 +458,6 @@ async fn serve_metrics(listener: Option<Listener>, asks: &Asks) -> Infallible {
     }
     std::future::pending().await
 }
-
-/// The signals that mean something. SIGUSR1 drops sessions and learnt endpoints, and has the device's objects logged.
-/// SIGHUP has the peers' directory read again. SIGUSR2 is what other programs upgrade by; here it says why not.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    user1: Signal,
-    user2: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            user1: signal(SignalKind::user_defined1())?,
-            user2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    /// Waits for a signal that ends the device; returns its name.
-    async fn end(&mut self, asks: &Asks, reload: &Notify) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.user2.recv() => tracing::error!("SIGUSR2: {NO_UPGRADE_BY_SIGNAL}"),
-                _ = self.hangup.recv() => reload.notify_one(),
-                _ = self.user1.recv() => {
-                    tracing::debug!("holds: {}", asks.device.objects());
-                    match asks.worker.forget(None).await {
-                        Ok(count) => tracing::debug!("SIGUSR1: forgot sessions and learnt endpoints of {count} peers"),
-                        Err(error) => tracing::error!("SIGUSR1: {error}"),
-                    }
-                }
-            }
-        }
-    }
-}
-
-const NO_UPGRADE_BY_SIGNAL: &str =
-    "this process can start no other, so that nobody who breaks in can; `rvpn upgrade` hands over";
 
 #[cfg(test)]
 mod tests;
