@@ -2,8 +2,8 @@
 //!
 //! A connection carries one request after another until the client closes it. `wg` opens and closes one without a word
 //! before each operation, and some clients never say a word: each connection is a task of its own, and the device is
-//! only touched by the thread behind [`Worker`]. A status is taken whole, then written with nothing locked, however
-//! slowly the client reads.
+//! only touched by the thread behind [`Worker`](super::worker::Worker). A status is taken whole, then written with
+//! nothing locked, however slowly the client reads.
 //!
 //! Not here: the protocol's text (the `rvpn-uapi` crate), the socket file (`socket`), what only this program can be
 //! asked (`asks`).
