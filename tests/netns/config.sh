@@ -64,8 +64,11 @@ if is_rvpn "$IMPL"; then
     expect "keepalive of the peer that was named" "$(wg show wg1 persistent-keepalive | awk -v key="$extra" '$1 == key { print $2 }')" 26
     if message=$("$IMPL" set wg1 peer "last one" remove 2>&1); then fail "a name that is no more was taken"; fi
     [[ $message == *"or the name of a peer" ]] || fail "the error does not say that it may be a name: $message"
-    wg syncconf wg1 "$world/saved.conf"
-    "$IMPL" showconf wg1 | grep -qx '#rvpn: Name = other' || fail "stock wg took a name away"
+    # The stock tool, where `wg` is not ours, knows no names.
+    if [[ $(wg --version) == wireguard-tools* ]]; then
+        wg syncconf wg1 "$world/saved.conf"
+        "$IMPL" showconf wg1 | grep -qx '#rvpn: Name = other' || fail "stock wg took a name away"
+    fi
     "$IMPL" syncconf wg1 "$world/saved.conf"
     if "$IMPL" show wg1 | grep -q '^  name:'; then fail "syncconf without the name kept it"; fi
 fi

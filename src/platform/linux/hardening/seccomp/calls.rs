@@ -194,8 +194,8 @@ const BEYOND_READING: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | li
 const DATAGRAM: Argument = Argument { position: 1, mask: 0xf, value: libc::SOCK_DGRAM as u32 };
 
 /// What is asked of a TUN and of sockets after the start.
-const REQUESTS: [libc::Ioctl; 5] =
-    [libc::TUNGETIFF, libc::TUNGETDEVNETNS, libc::TUNSETOFFLOAD, libc::SIOCGIFINDEX, libc::FIONBIO];
+const REQUESTS: [libc::Ioctl; 6] =
+    [libc::TUNGETIFF, libc::TUNGETDEVNETNS, libc::TUNSETOFFLOAD, libc::SIOCGIFINDEX, libc::SIOCGIFNAME, libc::FIONBIO];
 
 const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
