@@ -34,7 +34,7 @@ up e2 wg2 2
 reaches n1 192.168.241.2
 
 initiations() { grep -c 'Sending handshake initiation' "$world/wg1.log" || true; }
-answers() { grep -c 'time=' "$world/pings" || true; }
+pings_answered() { grep -c 'time=' "$world/pings" || true; }
 start_pings() {
     exec_in e1 ping -D -n -i 0.1 192.168.241.2 >"$world/pings" 2>&1 9>&- &
     pinger=$!
@@ -43,8 +43,8 @@ start_pings() {
 # Waits until pings are answered again; prints the longest time without an answer, in ms.
 goes_on() {
     local answered
-    answered=$(answers)
-    within "$1" "pings are answered again" eval "((\$(answers) >= $answered + 10))"
+    answered=$(pings_answered)
+    within "$1" "pings are answered again" eval "((\$(pings_answered) >= $answered + 10))"
     kill -INT "$pinger"
     wait "$pinger" 2>/dev/null || true
     grep -oE '^\[[0-9.]+\].*time=' "$world/pings" | tr -d '[]' |
