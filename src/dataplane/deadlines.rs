@@ -4,6 +4,9 @@
 //! Deadlines that move later (nearly all do, with every packet) cost one comparison; when the early entry comes up,
 //! nothing is due and the peer is put in again. Ten thousand idle peers without keepalive cost nothing at all.
 //!
+//! An entry holds its peer's memory, for up to nine minutes after the peer was removed. So entries of removed peers are
+//! swept out each time the heap has doubled: peers that come and go need room for twice those that are there.
+//!
 //! Not here: what is due (see `proto::timers`).
 
 use std::cmp::Reverse;
@@ -19,7 +22,13 @@ use crate::proto::time::Instant;
 
 /// The scheduled deadlines of a device.
 pub(super) struct Deadlines {
-    heap: Mutex<BinaryHeap<Reverse<Entry>>>,
+    heap: Mutex<Heap>,
+}
+
+struct Heap {
+    entries: BinaryHeap<Reverse<Entry>>,
+    /// With more entries than this, those of removed peers are swept out.
+    swept_above: usize,
 }
 
 struct Entry {
@@ -29,14 +38,18 @@ struct Entry {
 
 impl Deadlines {
     pub(super) fn new() -> Self {
-        Self { heap: Mutex::new(BinaryHeap::new()) }
+        Self { heap: Mutex::new(Heap { entries: BinaryHeap::new(), swept_above: MIN_SWEPT }) }
     }
 
     /// Puts a peer in; wakes the thread if it would sleep too long.
     pub(super) fn schedule(&self, alarm: &dyn Alarm, deadline: Instant, peer: &Arc<Peer>) {
         let mut heap = lock(&self.heap);
-        let earliest = heap.peek().is_none_or(|Reverse(first)| deadline < first.deadline);
-        heap.push(Reverse(Entry { deadline, peer: Arc::downgrade(peer) }));
+        let earliest = heap.entries.peek().is_none_or(|Reverse(first)| deadline < first.deadline);
+        heap.entries.push(Reverse(Entry { deadline, peer: Arc::downgrade(peer) }));
+        if heap.entries.len() > heap.swept_above {
+            heap.entries.retain(|Reverse(entry)| entry.peer.strong_count() > 0);
+            heap.swept_above = (2 * heap.entries.len()).max(MIN_SWEPT);
+        }
         drop(heap);
         if earliest {
             alarm.wake();
@@ -45,18 +58,18 @@ impl Deadlines {
 
     /// Returns the earliest deadline.
     pub(super) fn next(&self) -> Option<Instant> {
-        lock(&self.heap).peek().map(|Reverse(entry)| entry.deadline)
+        lock(&self.heap).entries.peek().map(|Reverse(entry)| entry.deadline)
     }
 
     /// Returns the number of entries, outdated ones included.
     pub(super) fn len(&self) -> usize {
-        lock(&self.heap).len()
+        lock(&self.heap).entries.len()
     }
 
     fn pop_due(&self, now: Instant) -> Option<Entry> {
         let mut heap = lock(&self.heap);
-        let due = heap.peek().is_some_and(|Reverse(entry)| entry.deadline <= now);
-        if due { heap.pop().map(|Reverse(entry)| entry) } else { None }
+        let due = heap.entries.peek().is_some_and(|Reverse(entry)| entry.deadline <= now);
+        if due { heap.entries.pop().map(|Reverse(entry)| entry) } else { None }
     }
 }
 
@@ -80,6 +93,8 @@ impl Device {
     }
 }
 
+/// Entries that are not worth a sweep.
+const MIN_SWEPT: usize = 64;
 /// Timers of one call: at 20 ms for a send that has to wait, three seconds.
 const MAX_RUN: usize = 150;
 

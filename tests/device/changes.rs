@@ -102,6 +102,28 @@ fn after_down_nothing_more_leaves_or_arrives() {
 }
 
 #[test]
+fn peers_that_come_and_go_leave_no_deadlines_behind() {
+    let world = World::new(1);
+    let device = &world.nodes[0].device;
+    let elsewhere: SocketAddr = "192.0.2.99:1".parse().unwrap();
+    let mut most = 0;
+    for n in 0..500_u32 {
+        let mut key = [7; 32];
+        key[..4].copy_from_slice(&n.to_le_bytes());
+        let peer = PublicKey(key);
+        config::add_peer(device, peer, Some(elsewhere), &[]);
+        config::set_keepalive(device, peer, 25);
+        most = most.max(device.objects().deadlines);
+        config::apply_peer(device, PeerChange { remove: true, ..PeerChange::new(peer) });
+        // The handshake thread still has those that it was asked to initiate to.
+        while device.objects().queued > 0 {
+            std::thread::yield_now();
+        }
+    }
+    assert!((10..=70).contains(&most), "{most} deadlines, of one peer and another at a time");
+}
+
+#[test]
 fn a_handshake_message_that_is_being_sent_is_waited_for_before_a_peer_is_gone() {
     let world = World::new(1);
     let (entered, sending) = mpsc::channel();

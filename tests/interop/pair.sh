@@ -7,15 +7,30 @@
 . "$here/interop.sh"
 isolate "$@"
 
-# Makes a check; what it fails with is its line. check WHAT COMMAND...
+# Makes a check; what it fails with is its line, or who ended by itself. check WHAT COMMAND...
 check() {
     local what=$1
     shift
     if (trap - ERR; "$@") >"$world/why" 2>&1 9>>"$world/why"; then
         echo "ok $what"
     else
-        echo "no $what: $(grep -m 1 FAIL "$world/why" | sed 's/^FAIL: //' || true)"
+        echo "no $what: $(ended || grep -m 1 FAIL "$world/why" | sed 's/^FAIL: //' || true)"
     fi
+}
+
+# Names a program whose process of this round is gone, or is gone within two seconds, and succeeds if there is one.
+ended() {
+    local name try
+    for try in {1..20}; do
+        for name in "wg1$round" "wg2$round"; do
+            if ! is_driver "${program_of[$name]}" && ! alive "${pid_of[$name]}"; then
+                echo "${program_of[$name]##*/} ended by itself"
+                return
+            fi
+        done
+        sleep 0.1
+    done
+    return 1
 }
 
 both() { reaches n1 192.168.241.2 && reaches n2 fd00::1; }

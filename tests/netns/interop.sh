@@ -27,8 +27,8 @@ take_down() {
             ip -n "${end_of[$name]}" link del "$name"
             continue
         fi
-        # Not the end that lifecycle.sh asks of IMPL: boringtun takes its time.
-        kill -KILL "${pid_of[$name]}"
+        # Not the end that lifecycle.sh asks of IMPL: boringtun takes its time, and gotatun may have ended by itself.
+        kill -KILL "${pid_of[$name]}" 2>/dev/null || true
         wait "${pid_of[$name]}" 2>/dev/null || true
         rm -f "$(socket_of "$name")"
     done

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rvpn::platform::fake::Conditions;
+use rvpn::proto::candidates::Order;
 use rvpn::proto::constants::{MAX_JITTER, REKEY_TIMEOUT};
 
 use crate::traffic::Traffic;
@@ -25,6 +26,10 @@ pub(crate) fn run(seed: u64, time: Duration) -> f64 {
     let mut world =
         if is_star { World::star(seed, SPOKES, |p| p % 3 == 0) } else { World::pair(seed, rng.random_ratio(1, 3)) };
     for p in 0..world.paths.len() {
+        if rng.random_ratio(1, 4) {
+            let order = if rng.random_ratio(1, 2) { Order::Fastest } else { Order::Strict };
+            world.offer_candidates(p, rng.random_range(0..3), rng.random_range(0..3), order);
+        }
         if world.paths[p].nat.is_some() || rng.random_ratio(1, 4) {
             world.keep_alive(p, [25, 1 + rng.random_range(0..100)][rng.random_range(0..2)]);
         }

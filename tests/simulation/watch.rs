@@ -15,7 +15,7 @@
 //! | 8 a prefix has one owner | not here: `proto::allowedips` against its twin |
 //! | 9 silence after removal and down | `Watch::sent` and `Watch::delivered` |
 //! | 10 queues are bounded | `Node::check_bounds` |
-//! | 11 initiations 5 s apart | `Watch::message_sent` |
+//! | 11 initiations 5 s apart; copies of one 1 s, to different addresses 250 ms | `Watch::message_sent` |
 //! | 12 no answer to the unauthenticated | `World::carry_off_from` |
 //! | 13 clocks may jump | all of it, compiled with overflow checks: suspend, steps of the calendar |
 //! | 14 keys are wiped | not here: `proto::keypair` and `proto::keys` |
@@ -24,9 +24,11 @@
 //! within the protocol's time, idle ones fall silent (`scenario`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rvpn::platform::fake::Train;
+use rvpn::proto::candidates::{RACE_SPACING, REPEAT_SPACING};
 use rvpn::proto::constants::{REJECT_AFTER_TIME, REKEY_TIMEOUT};
 use rvpn::proto::time::Instant;
 
@@ -44,6 +46,10 @@ pub(crate) struct Watch {
 struct Node {
     /// When the node last sent an initiation or a response.
     last_handshake: Option<Instant>,
+    /// Its last initiation, of which a peer that has not answered is sent copies: who got the first refuses them as replays.
+    initiation: Vec<u8>,
+    /// When it was last sent to each address.
+    asked: BTreeMap<SocketAddr, Instant>,
     /// Keys it sends with, by the index of the receiver.
     sending: BTreeMap<u32, SendingKey>,
     /// Indices of its own with which it has received data.
@@ -69,18 +75,30 @@ impl Watch {
     pub(crate) fn sent(&mut self, n: usize, now: Instant, own: Instant, train: &Train) {
         assert!(!self.nodes[n].silent, "[9] node {n} sent although it is down or has removed its peer");
         for message in train.payloads() {
-            self.message_sent(n, own, message);
+            self.message_sent(n, own, train.to, message);
         }
         self.nodes[n].last_sent = Some(now);
         self.first_sent.get_or_insert(now);
     }
 
-    fn message_sent(&mut self, n: usize, now: Instant, message: &[u8]) {
+    fn message_sent(&mut self, n: usize, now: Instant, to: SocketAddr, message: &[u8]) {
         let kind = message[0];
         let node = &mut self.nodes[n];
         node.sent[usize::from(kind)] += 1;
         match (kind, message.len()) {
+            (1, 148) if node.initiation == message => {
+                let spacing = node.asked.values().map(|last| now.since(*last)).min();
+                assert!(spacing >= Some(RACE_SPACING), "[11] node {n} copies an initiation after {spacing:?}");
+                if let Some(last) = node.asked.insert(to, now) {
+                    let spacing = now.since(last);
+                    assert!(spacing >= REPEAT_SPACING, "[11] node {n} copies an initiation to {to} after {spacing:?}");
+                }
+                let age = node.last_handshake.map_or(Duration::ZERO, |first| now.since(first));
+                assert!(age < REKEY_TIMEOUT, "[11] node {n} copies an initiation of {age:?} ago");
+            }
             (1, 148) => {
+                node.initiation = message.to_vec();
+                node.asked = BTreeMap::from([(to, now)]);
                 if let Some(last) = node.last_handshake.replace(now) {
                     let spacing = now.since(last);
                     assert!(

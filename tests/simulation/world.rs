@@ -12,9 +12,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rvpn::dataplane::candidates::Candidate;
 use rvpn::dataplane::configure::PeerChange;
 use rvpn::dataplane::io::Clock;
 use rvpn::platform::fake::{Capture, Conditions, Internet, Link, Nat, Train};
+use rvpn::proto::candidates::Order;
 use rvpn::proto::time::Instant;
 
 use crate::attacker::{self, Attacker};
@@ -45,6 +47,8 @@ pub(crate) struct Path {
     /// In front of the spoke.
     pub(crate) nat: Option<Nat>,
     pub(crate) watch: Watch,
+    /// Where the spoke looks for the hub, if it has several places to look at. At those that are not the hub's is nobody.
+    candidates: Option<(Vec<SocketAddr>, Order)>,
     /// Whether each side has the other as its peer.
     known: [bool; 2],
 }
@@ -72,6 +76,7 @@ impl World {
             links: [link(2 * p as u64), link(2 * p as u64 + 1)],
             nat: nat(p).then(|| Nat::new(nat_address(p))),
             watch: Watch::default(),
+            candidates: None,
             known: [false; 2],
         };
         let mut world = Self {
@@ -221,10 +226,30 @@ impl World {
         if node.is_up {
             path.watch.may_speak(side);
         }
-        config::add_peer(&node.device, other.keys.public, endpoint, &[allowed]);
+        match path.candidates.as_ref().filter(|_| side == 0) {
+            None => config::add_peer(&node.device, other.keys.public, endpoint, &[allowed]),
+            Some((addresses, order)) => {
+                config::add_peer(&node.device, other.keys.public, None, &[allowed]);
+                let candidates = Some(addresses.iter().copied().map(Candidate::Address).collect());
+                let change = PeerChange { candidates, order: Some(*order), ..PeerChange::new(other.keys.public) };
+                config::apply_peer(&node.device, change);
+            }
+        }
         let n = self.node_of(p, side);
         self.nodes[n].note_endpoints();
         self.poke(n);
+    }
+
+    /// Has the spoke of path `p` look for the hub at `before` addresses where nobody is, where the hub is, and at `after` more
+    /// where nobody is.
+    pub(crate) fn offer_candidates(&mut self, p: usize, before: usize, after: usize, order: Order) {
+        let hub = self.nodes.len() - 1;
+        let nobody = |n: usize| SocketAddr::from(([203, 0, 113, n as u8], 51_820));
+        let (first, last) = ((0..before).map(nobody), (before..before + after).map(nobody));
+        self.paths[p].candidates = Some((first.chain([outer(hub)]).chain(last).collect(), order));
+        // The endpoint is the first of them only for a peer that has none.
+        self.part(p, 0);
+        self.introduce(p, 0);
     }
 
     /// Has the attacker try his luck with all nodes, which must not change for it.
@@ -355,6 +380,9 @@ impl World {
             let (p, side) = if n == hub { (self.path_to(train.to.ip()), 1) } else { (n, 0) };
             self.paths[p].watch.sent(side, self.now, self.nodes[n].now(), &train);
             self.say(n, &train);
+            if n != hub && train.to != self.nodes[hub].outer {
+                continue;
+            }
             let path = &mut self.paths[p];
             if side == 0
                 && let Some(nat) = &mut path.nat
