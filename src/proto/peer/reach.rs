@@ -92,8 +92,11 @@ impl Peer {
         self.way_to(round[0])
     }
 
-    /// Sends the pending initiation to the next candidate.
+    /// Sends the pending initiation to the next candidate; not if another is due: after a jump of the clock, both are.
     pub(super) fn ask_next_candidate(&mut self, now: Instant) {
+        if self.timers.may_initiate(now) {
+            return;
+        }
         let (Some(attempt), Some(endpoint)) = (&mut self.attempt, &self.endpoint) else { return };
         let round = || match &self.candidates {
             Some(candidates) => candidates.round(endpoint.remote),

@@ -127,6 +127,14 @@ fn all_candidates_are_asked_before_the_next_initiation_is_due() {
 }
 
 #[test]
+fn after_a_jump_of_the_clock_nobody_is_asked_by_an_initiation_that_is_over() {
+    let mut solo = with_candidates(&[1, 2, 3]);
+    initiate(&mut solo, start());
+    solo.peer.handle_timeout(at(secs(60)), &mut solo.rng);
+    assert_eq!(solo.drain(), ["LookUp", "Initiate"], "no copy of the first");
+}
+
+#[test]
 fn where_no_datagram_can_leave_the_next_is_asked_at_once() {
     let mut solo = with_candidates(&[1, 2, 3]);
     let (_, message) = initiate(&mut solo, start());
