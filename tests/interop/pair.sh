@@ -7,14 +7,20 @@
 . "$here/interop.sh"
 isolate "$@"
 
-# Makes a check; what it fails with is its line, or who ended by itself. check WHAT COMMAND...
+# Makes a check; what it fails with is its line, or who ended by itself: with that the round is over. check WHAT COMMAND...
 check() {
-    local what=$1
+    local what=$1 ended
     shift
+    ((! is_over)) || return 0
     if (trap - ERR; "$@") >"$world/why" 2>&1 9>>"$world/why"; then
         echo "ok $what"
     else
-        echo "no $what: $(ended || grep -m 1 FAIL "$world/why" | sed 's/^FAIL: //' || true)"
+        if ended=$(ended); then
+            is_over=1
+            echo "no $what: $ended"
+        else
+            echo "no $what: $(grep -m 1 FAIL "$world/why" | sed 's/^FAIL: //' || true)"
+        fi
     fi
 }
 
@@ -46,7 +52,7 @@ roams() {
 
 round=0
 for outside in 127.0.0.1 "[::1]"; do
-    round=$((round + 1))
+    round=$((round + 1)) is_over=0
     family=IPv4
     [[ $outside == 127* ]] || family=IPv6
     tunnel_between "wg1$round" "$IMPL" "wg2$round" "$PEER" "101$round" "202$round" "$outside"
