@@ -100,7 +100,11 @@ within 1 "bob is gone" has_no_peer "$bob"
 expect "handshake after the upgrade" "$(handshake_of wg1 "$pub2")" "$shaken"
 wg set wg1 peer "$extra" allowed-ips 10.9.0.0/16
 
-step "SIGHUP has all files read again"
+step "an endpoint that is a name is followed"
+sed 's/^Endpoint = .*/Endpoint = localhost:2/' "$peers/alice.conf" | put alice
+within 1 "the name is alice's" eval '[[ $("$IMPL" show wg1 --json) == *\"localhost:2\"* ]]'
+
+step "SIGHUP has all files read again, and the name is looked up for a peer that is made again"
 wg set wg1 peer "$pub2" remove
 kill -HUP "$pid"
 within 1 "alice is back" has_peer "$pub2"
