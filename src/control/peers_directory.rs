@@ -32,6 +32,7 @@ use self::read::{Found, names, read};
 use self::watch::{Touched, Watch};
 use super::error::Error;
 use super::server::Configurable;
+use super::upgrade::UNTIL_UPGRADE;
 use super::worker::Worker;
 
 /// A directory of peers, and what of it has been applied.
@@ -104,9 +105,13 @@ impl PeersDirectory {
             };
             self.finish(outcome, peers);
             if touched.is_gone {
-                let what = "the directory is gone, and one in its place is not followed before the daemon is restarted";
-                tracing::error!("{}: {what}", self.path.display());
-                return pending().await;
+                // One in its place is another one, which the rules of Landlock do not let the daemon read.
+                let what =
+                    "the directory is gone: peers stay as they are, and a directory in its place is not followed";
+                loop {
+                    tracing::error!("{}: {what} {UNTIL_UPGRADE}", self.path.display());
+                    reload.notified().await;
+                }
             }
         }
     }

@@ -118,5 +118,6 @@ within 10 "all of them are peers" eval '(($(wg show wg1 peers | wc -l) == 1002))
 rm -r "$peers"
 within 10 "none of them is" eval '[[ $(wg show wg1 peers) == "$extra" ]]'
 within 1 "that the directory is gone is told" told "the directory is gone"
+grep "the directory is gone" "$world/wg1.log" | grep -q "rvpn upgrade" || fail "no way out is told"
 ip1 link del wg1
 ends_within_a_second "$pid" "its interface is deleted"

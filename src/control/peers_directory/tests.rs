@@ -1,8 +1,11 @@
 use std::fs;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::control::log::tests::Captured;
+use crate::control::outcome::Ends;
 use crate::control::server::tests::Fake;
 
 const KEY_1: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
@@ -194,4 +197,25 @@ async fn events_name_files_when_they_are_complete() {
     assert_eq!(events.next().await.expect("events"), files(&["alice"]));
     world.place.close().expect("removed");
     assert_eq!(events.next().await.expect("events"), Touched { is_gone: true, ..files(&["bob"]) });
+}
+
+#[tokio::test]
+async fn that_the_directory_is_gone_is_told_with_the_way_out_and_again_when_files_are_to_be_read() {
+    let World { place, mut directory } = World::new();
+    let worker = Worker::start(Arc::new(Fake::default()) as _, &Ends::new().0).expect("a thread");
+    let (reload, log) = (Notify::new(), Captured::new());
+    place.close().expect("removed");
+    let told = "the directory is gone: peers stay as they are, and a directory in its place is not followed until `rvpn \
+                upgrade INTERFACE`";
+    tokio::select! {
+        never = follow(Some(&mut directory), &worker, &reload) => match never {},
+        () = async {
+            log.wait_for(told).await;
+            assert_eq!(log.text().lines().count(), 1, "{}", log.text());
+            reload.notify_one();
+            while log.text().lines().count() < 2 {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
 }
