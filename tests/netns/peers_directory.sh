@@ -117,7 +117,16 @@ done
 within 10 "all of them are peers" eval '(($(wg show wg1 peers | wc -l) == 1002))'
 rm -r "$peers"
 within 10 "none of them is" eval '[[ $(wg show wg1 peers) == "$extra" ]]'
-within 1 "that the directory is gone is told" told "the directory is gone"
-grep "the directory is gone" "$world/wg1.log" | grep -q "rvpn upgrade" || fail "no way out is told"
+within 1 "that the directory is gone is told, with the way out" told 'is not followed until `rvpn upgrade'
+
+step "a directory in its place is followed after an upgrade"
+mkdir -m 700 "$peers"
+put bob <<<"[Peer]"$'\n'"PublicKey = $bob"
+"$IMPL" upgrade wg1 >"$world/upgrade.log" 2>&1 || fail "no upgrade: $(cat "$world/upgrade.log")"
+within 2 "the process before is gone" eval '! alive "$pid"'
+pid=$(pidof_daemon wg1)
+has_peer "$bob" && has_peer "$extra" || fail "peers after the upgrade: $(wg show wg1 peers)"
+rm "$peers/bob.conf"
+within 1 "bob is gone" has_no_peer "$bob"
 ip1 link del wg1
 ends_within_a_second "$pid" "its interface is deleted"
