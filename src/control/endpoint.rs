@@ -48,6 +48,14 @@ impl Endpoint {
         Some(SocketAddrV6::new(address.parse().ok()?, port, 0, scope).into())
     }
 
+    /// Finds all its addresses, in the order of the resolver. Asks once.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub fn addresses(&self) -> Result<Vec<SocketAddr>, ResolveError> {
+        resolver::resolve_all(&self.host, &self.service)
+    }
+
     /// Finds the address. If that fails for a reason that may pass, calls `wait` with it and a time, and tries again:
     /// first after a second, then after a fifth more each time, up to 20 s.
     ///

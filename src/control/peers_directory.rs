@@ -9,9 +9,10 @@
 //! it is logged with its place, and the peer stays as it was. A file that goes takes its peer with it. Only what differs
 //! from what the file said before is asked for: an endpoint that was learnt stays, and so do sessions.
 //!
-//! Peers that no file describes are nobody's business here. Names are not looked up: the daemon can open no other file.
+//! Peers that no file describes are nobody's business here. An endpoint that is a name goes to the device as a name, as by
+//! `rvpn up`: the daemon itself can open no file that looking it up takes.
 //!
-//! Not here: the syntax of a file (see `config`), which peers stay when all are replaced (see `dataplane::configure`).
+//! Not here: the syntax of a file (see `config`), looking up names (see `names`), which peers stay when all are replaced (see `dataplane::configure`).
 //!
 //! Source: inotify(7).
 
@@ -31,6 +32,7 @@ use self::read::{Found, names, read};
 use self::watch::{Touched, Watch};
 use super::error::Error;
 use super::server::Configurable;
+use super::upgrade::UNTIL_UPGRADE;
 use super::worker::Worker;
 
 /// A directory of peers, and what of it has been applied.
@@ -103,9 +105,13 @@ impl PeersDirectory {
             };
             self.finish(outcome, peers);
             if touched.is_gone {
-                let what = "the directory is gone, and one in its place is not followed before the daemon is restarted";
-                tracing::error!("{}: {what}", self.path.display());
-                return pending().await;
+                // One in its place is another one, which the rules of Landlock do not let the daemon read.
+                let what =
+                    "the directory is gone: peers stay as they are, and a directory in its place is not followed";
+                loop {
+                    tracing::error!("{}: {what} {UNTIL_UPGRADE}", self.path.display());
+                    reload.notified().await;
+                }
             }
         }
     }
@@ -211,6 +217,8 @@ fn whole(mut peer: PeerSet) -> PeerSet {
     peer.persistent_keepalive.get_or_insert(0);
     peer.rate_up.get_or_insert(0);
     peer.rate_down.get_or_insert(0);
+    peer.endpoints.get_or_insert_default();
+    peer.endpoint_order.get_or_insert_default();
     peer.replace_allowed_ips = true;
     peer
 }

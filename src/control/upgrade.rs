@@ -43,6 +43,10 @@ const HOLD_PATIENCE: Duration = Duration::from_secs(1);
 /// The word at the configuration socket.
 pub const WORD: &str = "upgrade";
 
+/// The end of a sentence about what a daemon cannot do any more because it has given up starting programs and opening
+/// files: the process after it has not.
+pub const UNTIL_UPGRADE: &str = "until `rvpn upgrade INTERFACE`, which loses no session, or a restart";
+
 /// Why nothing was handed over.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

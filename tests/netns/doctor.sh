@@ -135,6 +135,9 @@ Endpoint = nowhere.invalid:2
 CONF
 names "a name that does not exist" 1 name-not-resolved --config "$world/named.conf"
 [[ $said == *"nowhere.invalid:2"* ]] || fail "the name is not told: $said"
+n1 "$IMPL" set wg1 peer "$pub2" endpoints followed.invalid:2
+names "a name that does not exist, followed" 1 name-not-resolved
+[[ $said == *"followed.invalid:2"* ]] || fail "the name is not told: $said"
 tear_down
 
 step "addresses and routes"

@@ -128,7 +128,7 @@ ours set wg1 fwmark 7 peer "$pub2" remove peer "$pub2" allowed-ips 0.0.0.0/0 end
 within 5 "the name is asked for" eval "((\$(grep -c 'query.*vpn.test' '$world/dns.log') > $asked))"
 within 5 "the tunnel is there" n1 ping -n -q -c 1 -W 1 192.168.241.2
 
-step "the process for names has gone with its daemon"
+step "the process for names dies: that is told, and an upgrade mends it"
 network_of() { stat -Lc %i "$1"; }
 names_processes() {
     local pid
@@ -137,5 +137,13 @@ names_processes() {
     done
 }
 [[ -n $(names_processes) ]] || fail "there is no process for names"
+kill -KILL "$(names_processes)"
+within 2 "the way out is told" grep -q 'no longer looked up.* until `rvpn upgrade INTERFACE`' "$world/wg1.log"
+LOG_LEVEL=verbose ours upgrade wg1 >"$world/upgrade.log" 2>&1 9>&- || fail "no upgrade: $(cat "$world/upgrade.log")"
+asked=$(grep -c 'query.*vpn.test' "$world/dns.log")
+ours set wg1 peer "$pub2" remove peer "$pub2" allowed-ips 0.0.0.0/0 endpoints vpn.test:2
+within 5 "the name is asked for" eval "((\$(grep -c 'query.*vpn.test' '$world/dns.log') > $asked))"
+
+step "the process for names goes with its daemon"
 n1 "$IMPL" down "$world/wg1.conf" >/dev/null 2>&1 || fail "rvpn down"
 within 2 "no process is left" eval '[[ -z $(names_processes) ]]'

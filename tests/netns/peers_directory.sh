@@ -100,7 +100,11 @@ within 1 "bob is gone" has_no_peer "$bob"
 expect "handshake after the upgrade" "$(handshake_of wg1 "$pub2")" "$shaken"
 wg set wg1 peer "$extra" allowed-ips 10.9.0.0/16
 
-step "SIGHUP has all files read again"
+step "an endpoint that is a name is followed"
+sed 's/^Endpoint = .*/Endpoint = localhost:2/' "$peers/alice.conf" | put alice
+within 1 "the name is alice's" eval '[[ $("$IMPL" show wg1 --json) == *\"localhost:2\"* ]]'
+
+step "SIGHUP has all files read again, and the name is looked up for a peer that is made again"
 wg set wg1 peer "$pub2" remove
 kill -HUP "$pid"
 within 1 "alice is back" has_peer "$pub2"
@@ -113,6 +117,16 @@ done
 within 10 "all of them are peers" eval '(($(wg show wg1 peers | wc -l) == 1002))'
 rm -r "$peers"
 within 10 "none of them is" eval '[[ $(wg show wg1 peers) == "$extra" ]]'
-within 1 "that the directory is gone is told" told "the directory is gone"
+within 1 "that the directory is gone is told, with the way out" told 'is not followed until `rvpn upgrade'
+
+step "a directory in its place is followed after an upgrade"
+mkdir -m 700 "$peers"
+put bob <<<"[Peer]"$'\n'"PublicKey = $bob"
+"$IMPL" upgrade wg1 >"$world/upgrade.log" 2>&1 || fail "no upgrade: $(cat "$world/upgrade.log")"
+within 2 "the process before is gone" eval '! alive "$pid"'
+pid=$(pidof_daemon wg1)
+has_peer "$bob" && has_peer "$extra" || fail "peers after the upgrade: $(wg show wg1 peers)"
+rm "$peers/bob.conf"
+within 1 "bob is gone" has_no_peer "$bob"
 ip1 link del wg1
 ends_within_a_second "$pid" "its interface is deleted"

@@ -5,7 +5,7 @@
 //! section header; an interface description before the first packet of an interface; enhanced packets, with nanoseconds
 //! and a direction; decryption secrets before the packets they open. Packets begin with their IP header (link type 101).
 //!
-//! Crates for the format were looked at: those with secrets are readers.
+//! A writer of its own: these four kinds of blocks are all it takes, and keys must not stay in anybody's buffers.
 //!
 //! Source: draft-ietf-opsawg-pcapng, sections 4.1 to 4.3 and 4.7.
 

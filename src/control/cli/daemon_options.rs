@@ -16,6 +16,8 @@ pub(super) struct DaemonOptions {
     /// `RVPN_ALLOWED_IP`, `RVPN_OTHER_PEER`, `RVPN_OTHER_PEER_NAME`, `RVPN_LISTEN_PORT`, `RVPN_PREVIOUS_LISTEN_PORT`,
     /// `RVPN_MISSED`. Besides there is `PATH`, and nothing else.
     ///
+    /// It hears of what happens after the start: peers that are there by then, as those of files, are not told as `added`.
+    ///
     /// Four run at once, those of one peer one after another. One that takes more than 10 s is ended.
     #[arg(long, value_name = "PROGRAM", value_hint = clap::ValueHint::FilePath)]
     hook: Option<OsString>,

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// Say what is known already: send no ping through the tunnel, and watch no interface for an answer.
     #[arg(long)]
     passive: bool,
-    /// The configuration file with the names of endpoints; default: /etc/wireguard/INTERFACE.conf, if it is there.
+    /// The configuration file, for names of endpoints that the daemon does not follow; default: /etc/wireguard/INTERFACE.conf, if it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

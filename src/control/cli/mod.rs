@@ -90,6 +90,9 @@ enum Command {
     /// Show interfaces: configuration, peers, handshakes, traffic.
     Show(show::Arguments),
     /// Watch peers live: rates, handshakes, what is dropped.
+    ///
+    /// `LOST` is how many packets of a peer this end dropped within the last 60 looks, which rvpn alone tells. What the network
+    /// lost on the way is not in it: nobody here knows of that.
     Top(top::Arguments),
     /// Print what a daemon counts, for Prometheus.
     Metrics(metrics::Arguments),

@@ -106,15 +106,7 @@ impl Config {
     /// # Errors
     /// A fault for each endpoint that can be neither handed over nor looked up.
     pub fn hand_over(mut self) -> Result<Set, Vec<Fault>> {
-        for peer in &mut self.peers {
-            let Some((_, endpoint)) = &peer.endpoint else { continue };
-            let candidate = value::candidate(endpoint.to_string().as_bytes());
-            if let Ok(name @ Candidate::Name { .. }) = candidate {
-                // A list says more than one endpoint, which is there for other tools.
-                peer.set.endpoints.get_or_insert_with(|| vec![name]);
-                peer.endpoint = None;
-            }
-        }
+        self.peers.iter_mut().for_each(Peer::hand_over_name);
         self.resolve(Retries(Some(0)), |_, _, _| {})
     }
 
@@ -152,6 +144,19 @@ impl Config {
         let Self { private_key, listen_port, fwmark, .. } = self;
         let set = Set { private_key, listen_port, fwmark, replace_peers: false, peers };
         if faults.is_empty() { Ok(set) } else { Err(faults) }
+    }
+}
+
+impl Peer {
+    /// Makes an endpoint that is a name a list of one, for rvpn to look up and to follow; an address stays where it is.
+    pub fn hand_over_name(&mut self) {
+        let Some((_, endpoint)) = &self.endpoint else { return };
+        let candidate = value::candidate(endpoint.to_string().as_bytes());
+        if let Ok(name @ Candidate::Name { .. }) = candidate {
+            // A list says more than one endpoint, which is there for other tools.
+            self.set.endpoints.get_or_insert_with(|| vec![name]);
+            self.endpoint = None;
+        }
     }
 }
 

@@ -13,7 +13,6 @@ mod machine;
 mod probe;
 
 use std::ffi::OsStr;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
@@ -22,7 +21,7 @@ use std::time::Duration;
 use rvpn_uapi::{Ask, DeviceStatus, PeerStatus};
 
 use super::diagnose::is_explained;
-use super::facts::{Facts, LinkFacts, PeerFacts, Probe, Watched};
+use super::facts::{Facts, LinkFacts, NamedEndpoint, PeerFacts, Probe, Watched};
 use super::load::Load;
 use super::testimony::{KEY, Testimony};
 use super::watch::{Seen, Watch};
@@ -38,7 +37,8 @@ use crate::proto::keys::PrivateKey;
 /// How to examine.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The configuration file, for names in endpoints; by default that of the interface, if there is one.
+    /// The configuration file, for names in endpoints that the daemon does not have; by default that of the interface, if
+    /// there is one.
     pub config: Option<PathBuf>,
     /// Send nothing and wait for nothing.
     pub is_passive: bool,
@@ -54,7 +54,7 @@ pub fn examine(interface: &OsStr, client: &Client, options: &Options) -> Result<
     let process = first.testimony.as_ref().map(|testimony| testimony.process);
     let load = process.map(|process| Load::of(process, first.status.listen_port));
     let link = machine::link(&name);
-    let names = machine::names(&first.facts(&name).peers, &name, options.config.as_deref());
+    let names = machine::names(&first.facts(&name).peers, &first.status, options.config.as_deref(), &name);
     let case = Case { interface, name, client, first, process, link, names };
 
     let mut facts = case.facts(&case.first, &Measured::default());
@@ -86,7 +86,7 @@ struct Case<'a> {
     process: Option<u32>,
     link: Option<Link>,
     /// Names of endpoints, for the peers of the first look, as all that follows.
-    names: Vec<Option<(String, Result<SocketAddr, String>)>>,
+    names: Vec<Option<NamedEndpoint>>,
 }
 
 /// What came of pings and of a look at the wire.

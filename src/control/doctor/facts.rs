@@ -84,8 +84,8 @@ pub struct PeerFacts {
     pub called: Option<String>,
     /// Where datagrams go.
     pub endpoint: Option<SocketAddr>,
-    /// Its endpoint as the configuration file names it, and what that name is now, or why it is nothing.
-    pub name: Option<(String, Result<SocketAddr, String>)>,
+    /// Its endpoint, if that is a name.
+    pub name: Option<NamedEndpoint>,
     /// The networks routed to it.
     pub allowed_ips: Vec<AllowedIp>,
     /// How long ago the last handshake was; `None` if never.
@@ -106,6 +106,17 @@ pub struct PeerFacts {
     pub watched: PeerWatched,
     /// What came of pings through the tunnel.
     pub probe: Option<Probe>,
+}
+
+/// An endpoint that is a name: the daemon's own, or else the configuration file's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedEndpoint {
+    /// Name and port; of several, the one that has no address, or all of them.
+    pub text: String,
+    /// Where it points now, or why that is nowhere.
+    pub addresses: Result<Vec<SocketAddr>, String>,
+    /// The daemon looks it up by itself, again and again.
+    pub is_followed: bool,
 }
 
 /// What was seen of a peer on the wire.

@@ -30,6 +30,7 @@ use super::asks::Feed;
 use super::environment::{Environment, FOREGROUND, HANDOVER, HOOK, HOOK_RUNNER, SUPERVISION, UPGRADE};
 use super::error::Error;
 use super::interface::InterfaceName;
+use super::upgrade::UNTIL_UPGRADE;
 use crate::dataplane::events::Events;
 
 /// The process that starts the program, as the daemon sees it. It ends when this is dropped.
@@ -74,9 +75,7 @@ impl Hook {
         Ok(async move {
             let ended = feed.run(stream).await;
             let reason = ended.err().map_or_else(String::new, |error| format!(" ({error})"));
-            tracing::error!(
-                "The process that runs the hook has ended{reason}: no more hooks until the daemon is restarted"
-            );
+            tracing::error!("The process that runs the hook has ended{reason}: no more hooks {UNTIL_UPGRADE}");
         })
     }
 }
@@ -107,6 +106,18 @@ pub fn find(program: &Path) -> Result<PathBuf, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::log::tests::Captured;
+
+    #[tokio::test]
+    async fn that_the_process_has_ended_is_told_with_the_way_out() {
+        let (stream, theirs) = UnixStream::pair().expect("a pair");
+        stream.set_nonblocking(true).expect("an option");
+        drop(theirs);
+        let log = Captured::new();
+        Hook { stream }.follow(&Arc::default()).expect("a runtime").await;
+        let text = log.text();
+        assert!(text.contains("no more hooks until `rvpn upgrade INTERFACE`") && text.lines().count() == 1, "{text}");
+    }
 
     #[test]
     fn a_hook_is_a_program_that_is_there() {

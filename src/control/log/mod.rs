@@ -158,11 +158,12 @@ where
 pub const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
 
 #[cfg(test)]
-mod tests {
+pub(in crate::control) mod tests {
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     use serde_json::{Value, json};
-    use tracing::subscriber::with_default;
+    use tracing::subscriber::{DefaultGuard, set_default, with_default};
 
     use super::*;
 
@@ -198,6 +199,35 @@ mod tests {
         with_default(Registry::default().with(make(Arc::clone(&out))), log);
         let bytes = out.lock().expect("no panic").clone();
         String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    /// What is logged on this thread for as long as it is there.
+    pub(in crate::control) struct Captured {
+        out: Arc<Mutex<Vec<u8>>>,
+        _guard: DefaultGuard,
+    }
+
+    impl Captured {
+        pub(in crate::control) fn new() -> Self {
+            let out = Arc::default();
+            let layer = text(Writer(Arc::clone(&out))).with_filter(LevelFilter::WARN);
+            Self { out, _guard: set_default(Registry::default().with(layer)) }
+        }
+
+        pub(in crate::control) fn text(&self) -> String {
+            String::from_utf8(self.out.lock().expect("no panic").clone()).expect("UTF-8")
+        }
+
+        /// Lets other tasks run until this is logged.
+        pub(in crate::control) async fn wait_for(&self, told: &str) {
+            let wait = async {
+                while !self.text().contains(told) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let outcome = tokio::time::timeout(Duration::from_secs(30), wait).await;
+            outcome.unwrap_or_else(|_| panic!("`{told}` is not in the log: {}", self.text()));
+        }
     }
 
     fn one() {

@@ -35,6 +35,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use self::process::{Answer, Question};
+use super::upgrade::UNTIL_UPGRADE;
 use crate::dataplane::candidates::{Candidate, Candidates};
 use crate::dataplane::device::Device;
 use crate::proto::keys::PublicKey;
@@ -95,7 +96,10 @@ impl Names {
             Following::new(self.device, stream).run().await
         };
         if let Err(error) = outcome.await {
-            tracing::error!("Names of endpoints are no longer looked up: {error}");
+            tracing::error!(
+                "Names of endpoints are no longer looked up: {error}. Addresses that were found stay in use; where a name \
+                 points to is not followed {UNTIL_UPGRADE}"
+            );
         }
         pending().await
     }

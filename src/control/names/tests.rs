@@ -6,6 +6,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Duration, advance};
 
 use super::*;
+use crate::control::log::tests::Captured;
 
 #[derive(Default)]
 struct Fake {
@@ -145,4 +146,20 @@ async fn a_name_that_nobody_has_any_more_is_not_asked_for() {
         assert_eq!(asked(process).await, "");
     })
     .await;
+}
+
+#[tokio::test]
+async fn that_the_process_has_ended_is_told_once_with_the_way_out() {
+    let (ours, theirs) = StdUnixStream::pair().expect("a pair");
+    drop(theirs);
+    let device = Arc::new(Fake::default());
+    let log = Captured::new();
+    let told = "the process for it has ended. Addresses that were found stay in use; where a name points to is not \
+                followed until `rvpn upgrade INTERFACE`";
+    tokio::select! {
+        never = Names::new(Arc::clone(&device) as _, ours).follow() => match never {},
+        () = log.wait_for(told) => {}
+    }
+    device.want(&list());
+    assert_eq!(log.text().lines().count(), 1, "{}", log.text());
 }

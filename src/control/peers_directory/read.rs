@@ -1,6 +1,6 @@
 //! A file of the directory, read: one section `[Peer]`, and the file's name for the peer's where it has no other.
 //!
-//! Not here: what is done with it.
+//! Not here: what is done with it, looking up the name of an endpoint (see `names`).
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -66,9 +66,11 @@ fn contents(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 fn peer(text: &[u8], name: &str) -> Result<PeerSet, Vec<Fault>> {
-    let Peer { set: mut peer, endpoint } = Config::parse_peer(text)?;
+    let mut peer = Config::parse_peer(text)?;
+    peer.hand_over_name();
+    let Peer { set: mut peer, endpoint } = peer;
     if let Some((position, endpoint)) = endpoint {
-        let expected = "expected an address: names are not looked up for peers of the directory";
+        let expected = "expected an address or a name, and a port in digits";
         let address = endpoint.address().ok_or_else(|| vec![Fault::new(position, &endpoint.to_string(), expected)])?;
         peer.endpoint = Some(address);
     }

@@ -1,8 +1,11 @@
 use std::fs;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::control::log::tests::Captured;
+use crate::control::outcome::Ends;
 use crate::control::server::tests::Fake;
 
 const KEY_1: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
@@ -78,7 +81,11 @@ fn a_wrong_file_is_told_with_its_place_and_changes_nothing() {
         (&file(KEY_1, "[Peer]\n"), "3:1: `[Peer]`: expected one `[Peer]` and nothing else in the file of a peer"),
         ("[Interface]\nListenPort = 7\n", "1:1: `[Interface]`: expected one `[Peer]` and nothing else"),
         (&file(KEY_1, "#rvpn: RateUpp = 1M\n"), "3:8: `RateUpp`: expected one of Name, RateUp, RateDown"),
-        (&file(KEY_1, "Endpoint = vpn.example:7\n"), "3:12: `vpn.example:7`: expected an address"),
+        (
+            &file(KEY_1, "Endpoint = vpn.example:no-such\n"),
+            "3:12: `vpn.example:no-such`: expected an address or a name",
+        ),
+        (&file(KEY_1, "Endpoint = vpn_:example:7\n"), "3:12: `vpn_:example:7`: expected an address or a name"),
     ] {
         world.write("alice.conf", text);
         assert_eq!(world.touch(&["alice"]), [], "{text}");
@@ -119,12 +126,30 @@ fn a_learnt_endpoint_stays_unless_the_file_names_another() {
 }
 
 #[test]
+fn an_endpoint_may_be_a_name_which_is_for_the_device_to_follow() {
+    let mut world = World::new();
+    let mut told = |text: &str| {
+        world.write("alice.conf", &file(KEY_1, text));
+        let peer = world.touch(&["alice"]).remove(0);
+        (peer.endpoint, peer.endpoints.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    let (address, none) = ("192.0.2.1:7".parse().ok(), String::new());
+    assert_eq!(told("Endpoint = vpn.example:7\n"), (None, "vpn.example:7".to_owned()));
+    assert_eq!(told("Endpoint = 192.0.2.1:7\n"), (address, none), "the name is not followed any more");
+    let list = "vpn.example:7\n#rvpn: Endpoint = a.example:1, 192.0.2.2:2\n";
+    assert_eq!(told(&format!("Endpoint = {list}")), (None, "a.example:1 192.0.2.2:2".to_owned()), "the list says more");
+}
+
+#[test]
 fn what_a_file_is_silent_about_any_more_is_taken_away() {
     let mut world = World::new();
-    world.write("alice.conf", &file(KEY_1, "PersistentKeepalive = 25\n#rvpn: RateDown = 1M\n#rvpn: Name = a\n"));
-    world.touch(&["alice"]);
+    let options = "#rvpn: RateDown = 1M\n#rvpn: Name = a\n#rvpn: Endpoint = a:1, b:2\n#rvpn: EndpointOrder = strict\n";
+    world.write("alice.conf", &file(KEY_1, &format!("PersistentKeepalive = 25\n{options}")));
+    assert_eq!(world.touch(&["alice"])[0].endpoints.as_ref().map(Vec::len), Some(2));
     world.write("alice.conf", &file(KEY_1, ""));
     let changes = world.touch(&["alice"]);
+    assert_eq!(changes[0].endpoints, Some(Vec::new()));
+    assert_eq!(changes[0].endpoint_order, Some(rvpn_uapi::EndpointOrder::Fastest));
     assert_eq!((changes[0].persistent_keepalive, changes[0].rate_down), (Some(0), Some(0)));
     assert!(changes[0].preshared_key.as_ref().is_some_and(SecretKey::is_zero));
     assert_eq!(changes[0].name.clone().flatten(), rvpn_uapi::PeerName::new("alice"));
@@ -172,4 +197,25 @@ async fn events_name_files_when_they_are_complete() {
     assert_eq!(events.next().await.expect("events"), files(&["alice"]));
     world.place.close().expect("removed");
     assert_eq!(events.next().await.expect("events"), Touched { is_gone: true, ..files(&["bob"]) });
+}
+
+#[tokio::test]
+async fn that_the_directory_is_gone_is_told_with_the_way_out_and_again_when_files_are_to_be_read() {
+    let World { place, mut directory } = World::new();
+    let worker = Worker::start(Arc::new(Fake::default()) as _, &Ends::new().0).expect("a thread");
+    let (reload, log) = (Notify::new(), Captured::new());
+    place.close().expect("removed");
+    let told = "the directory is gone: peers stay as they are, and a directory in its place is not followed until `rvpn \
+                upgrade INTERFACE`";
+    tokio::select! {
+        never = follow(Some(&mut directory), &worker, &reload) => match never {},
+        () = async {
+            log.wait_for(told).await;
+            assert_eq!(log.text().lines().count(), 1, "{}", log.text());
+            reload.notify_one();
+            while log.text().lines().count() < 2 {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
 }

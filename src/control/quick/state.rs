@@ -57,12 +57,20 @@ impl StateFile {
     /// # Errors
     /// [`QuickError::Busy`] if somebody has it, [`QuickError::File`].
     pub fn lock(directory: &Path, interface: &str) -> Result<Self, QuickError> {
-        make_directory(directory)?;
         let path = directory.join(format!("{interface}.lock"));
         let failed = |source| QuickError::File { action: "lock", path: path.clone(), source };
+        let mut attempts = 0;
         loop {
-            let lock =
-                OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+            make_directory(directory)?;
+            let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+            let lock = match opened {
+                // Who was done with another interface has removed the directory in between: it was empty.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < MOST_ATTEMPTS => {
+                    attempts += 1;
+                    continue;
+                }
+                opened => opened.map_err(failed)?,
+            };
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return Err(QuickError::Busy { interface: interface.to_owned() }),
@@ -171,6 +179,9 @@ pub fn default_directory() -> PathBuf {
     PathBuf::from("/run/rvpn")
 }
 
+/// Each one lost means that somebody else was done in between. Without an end, a link that leads nowhere would have none.
+const MOST_ATTEMPTS: u32 = 1000;
+
 fn make_directory(path: &Path) -> Result<(), QuickError> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -221,6 +232,30 @@ mod tests {
         StateFile::lock(directory.path(), "wg1").expect("another one");
         drop(first);
         StateFile::lock(directory.path(), "wg0").expect("free again");
+    }
+
+    #[test]
+    fn who_comes_while_another_one_leaves_finds_a_directory() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("rvpn");
+        std::thread::scope(|scope| {
+            for interface in ["wg0", "wg1", "wg2"] {
+                let path = &path;
+                scope.spawn(move || {
+                    (0..1000).for_each(|_| drop(StateFile::lock(path, interface).expect("nobody else has it")));
+                });
+            }
+        });
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_an_error() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("rvpn");
+        std::os::unix::fs::symlink("no/such", &path).expect("linked");
+        let error = StateFile::lock(&path, "wg0").expect_err("nowhere").to_string();
+        assert!(error.contains("wg0.lock: cannot lock it"), "{error}");
     }
 
     #[test]

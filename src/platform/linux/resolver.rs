@@ -19,6 +19,14 @@ use super::sys;
 /// # Errors
 /// [`ResolveError`], whose `is_lasting` says whether to ask again makes sense.
 pub fn resolve(host: &str, service: &str) -> Result<SocketAddr, ResolveError> {
+    look_up(Some(host), service).map(|addresses| addresses[0])
+}
+
+/// As [`resolve`], all the addresses there are.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_all(host: &str, service: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     look_up(Some(host), service)
 }
 
@@ -27,7 +35,7 @@ pub fn resolve(host: &str, service: &str) -> Result<SocketAddr, ResolveError> {
 /// # Errors
 /// [`ResolveError`] if there is no such service.
 pub fn port(service: &str) -> Result<u16, ResolveError> {
-    look_up(None, service).map(|address| address.port())
+    look_up(None, service).map(|addresses| addresses[0].port())
 }
 
 /// Makes a socket for questions to one name server, with a firewall mark if that is not 0. Non-blocking.
@@ -56,14 +64,15 @@ pub struct ResolveError {
     pub reason: String,
 }
 
-fn look_up(host: Option<&str>, service: &str) -> Result<SocketAddr, ResolveError> {
+/// Returns one address at least.
+fn look_up(host: Option<&str>, service: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     let lasting = |reason: &str| ResolveError { is_lasting: true, reason: reason.to_owned() };
     let terminated = |text: &str| CString::new(text).map_err(|_| lasting("a zero byte is part of no name"));
     let host = host.map(terminated).transpose()?;
     let service = terminated(service)?;
     match sys::resolve(host.as_deref(), &service) {
-        Ok(Some(address)) => Ok(address),
-        Ok(None) => Err(lasting("it has neither an IPv4 nor an IPv6 address")),
+        Ok(addresses) if !addresses.is_empty() => Ok(addresses),
+        Ok(_) => Err(lasting("it has neither an IPv4 nor an IPv6 address")),
         Err((code, error)) => Err(match code {
             libc::EAI_NONAME => lasting("there is no such host"),
             libc::EAI_NODATA => lasting("the host has no address"),

@@ -334,13 +334,13 @@ fn retry_on_intr(mut call: impl FnMut() -> libc::c_int) -> io::Result<libc::c_in
     }
 }
 
-/// getaddrinfo: returns the first address of `node`, for UDP at `service`; without a node, the one to listen at.
+/// getaddrinfo: returns the addresses of `node`, for UDP at `service`; without a node, those to listen at.
 ///
-/// `None` if what it found is neither IPv4 nor IPv6. Blocks for as long as the resolver of the system does.
+/// What it found that is neither IPv4 nor IPv6 is left out. Blocks for as long as the resolver of the system does.
 ///
 /// # Errors
 /// The `EAI_*` value, and for EAI_SYSTEM the OS's error with it.
-pub(super) fn resolve(node: Option<&CStr>, service: &CStr) -> Result<Option<SocketAddr>, (i32, io::Error)> {
+pub(super) fn resolve(node: Option<&CStr>, service: &CStr) -> Result<Vec<SocketAddr>, (i32, io::Error)> {
     // SAFETY: zeroes are a valid `addrinfo`: numbers, and pointers that may be null.
     let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
     hints.ai_family = libc::AF_UNSPEC;
@@ -357,19 +357,25 @@ pub(super) fn resolve(node: Option<&CStr>, service: &CStr) -> Result<Option<Sock
     if result != 0 {
         return Err((result, io::Error::last_os_error()));
     }
-    let mut name = SocketName::default();
-    // SAFETY: on success `list` is a list of at least one entry, valid until it is freed below.
-    let first = unsafe { &*list };
-    let len = first.ai_addrlen as usize;
-    if !first.ai_addr.is_null() && len <= SocketName::ROOM {
-        // SAFETY: the entry owns `ai_addrlen` bytes at `ai_addr`, which are initialised and not written meanwhile.
-        let bytes = unsafe { std::slice::from_raw_parts(first.ai_addr.cast::<u8>(), len) };
-        name.room()[..len].copy_from_slice(bytes);
-        name.set_len(len);
+    let mut addresses = Vec::new();
+    let mut next = list;
+    // SAFETY: on success `list` is a list that ends with a null pointer; `next` is that or one of its entries, which are
+    // valid, and not written by anybody, until they are freed below.
+    while let Some(entry) = unsafe { next.as_ref() } {
+        next = entry.ai_next;
+        let len = entry.ai_addrlen as usize;
+        if !entry.ai_addr.is_null() && len <= SocketName::ROOM {
+            // SAFETY: the entry owns `ai_addrlen` bytes at `ai_addr`, which are initialised and not written meanwhile.
+            let bytes = unsafe { std::slice::from_raw_parts(entry.ai_addr.cast::<u8>(), len) };
+            let mut name = SocketName::default();
+            name.room()[..len].copy_from_slice(bytes);
+            name.set_len(len);
+            addresses.extend(name.address());
+        }
     }
-    // SAFETY: `list` came from getaddrinfo and neither it nor `first` is used again.
+    // SAFETY: `list` came from getaddrinfo, and neither it nor an entry of it is used again.
     unsafe { libc::freeaddrinfo(list) };
-    Ok(name.address())
+    Ok(addresses)
 }
 
 /// seccomp: makes `program` a filter of the calling thread, for good, and of those it will start.
@@ -499,9 +505,12 @@ mod tests {
     #[test]
     fn addresses_in_digits_are_resolved_without_asking_anyone() {
         let resolve = |node: Option<&CStr>| resolve(node, c"51820").map_err(|(code, _)| code);
-        assert_eq!(resolve(Some(c"192.0.2.1")), Ok("192.0.2.1:51820".parse().ok()));
-        assert_eq!(resolve(Some(c"fe80::1%1")), Ok("[fe80::1%1]:51820".parse().ok()));
-        assert_eq!(resolve(None).map(|address| address.map(|address| address.port())), Ok(Some(51820)));
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        assert_eq!(resolve(Some(c"192.0.2.1")), Ok(vec![address("192.0.2.1:51820")]));
+        assert_eq!(resolve(Some(c"fe80::1%1")), Ok(vec![address("[fe80::1%1]:51820")]));
+        assert!(
+            resolve(None).is_ok_and(|found| found.iter().all(|address| address.port() == 51820) && !found.is_empty())
+        );
         assert_eq!(resolve(Some(c"")), Err(libc::EAI_NONAME));
         assert_eq!(resolve(Some(c"fe80::1%no-such-interface")), Err(libc::EAI_NONAME));
     }

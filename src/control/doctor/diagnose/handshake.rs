@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{RECENT, count, span};
-use crate::control::doctor::facts::{Facts, PeerFacts, label};
+use crate::control::doctor::facts::{Facts, NamedEndpoint, PeerFacts, label};
 use crate::control::doctor::finding::{Cause, Finding, Severity};
 use crate::control::doctor::ruleset::Culprit;
 use crate::control::doctor::testimony::SendError;
@@ -34,7 +34,7 @@ pub(super) fn of_renewal(facts: &Facts, peer: &PeerFacts, findings: &mut Vec<Fin
 fn no_endpoint(facts: &Facts, peer: &PeerFacts) -> Option<Finding> {
     let (name, key) = (&facts.interface, &peer.public_key);
     match (&peer.name, peer.endpoint) {
-        (Some((text, Err(error))), None) => Some(Finding::new(
+        (Some(NamedEndpoint { text, addresses: Err(error), .. }), None) => Some(Finding::new(
             Cause::NameNotResolved,
             format!("the name in the endpoint `{text}` has no address"),
             error,
@@ -42,18 +42,27 @@ fn no_endpoint(facts: &Facts, peer: &PeerFacts) -> Option<Finding> {
                 "rvpn set {name} peer {key} endpoint ADDRESS:PORT   (or mend DNS: resolvectl query, /etc/resolv.conf)"
             ),
         )),
-        (Some((text, Ok(address))), None) => Some(Finding::new(
-            Cause::NoEndpoint,
-            "the peer has no endpoint",
-            format!("the file says `{text}`, which is {} now", endpoint_text(*address)),
-            format!("rvpn set {name} peer {key} endpoint {text}"),
-        )),
-        (Some((text, Ok(address))), Some(endpoint)) if *address != endpoint => Some(Finding::new(
-            Cause::NameMoved,
-            format!("the endpoint `{text}` has another address than the one in use"),
-            format!("it is {} now, and {} is asked", endpoint_text(*address), endpoint_text(endpoint)),
-            format!("rvpn set {name} peer {key} endpoint {text}"),
-        )),
+        (Some(NamedEndpoint { text, addresses: Ok(addresses), is_followed }), None) => {
+            let address = endpoint_text(*addresses.first()?);
+            let (fact, endpoint) = match is_followed {
+                true => (format!("`{text}` is {address} here, and the daemon has not found that"), &address),
+                false => (format!("the file says `{text}`, which is {address} now"), text),
+            };
+            let mend = format!("rvpn set {name} peer {key} endpoint {endpoint}");
+            Some(Finding::new(Cause::NoEndpoint, "the peer has no endpoint", fact, mend))
+        }
+        // Where the daemon follows the name, it asks there itself.
+        (Some(NamedEndpoint { text, addresses: Ok(addresses), is_followed: false }), Some(endpoint))
+            if !addresses.contains(&endpoint) =>
+        {
+            let address = endpoint_text(*addresses.first()?);
+            Some(Finding::new(
+                Cause::NameMoved,
+                format!("the endpoint `{text}` has another address than the one in use"),
+                format!("it is {address} now, and {} is asked", endpoint_text(endpoint)),
+                format!("rvpn set {name} peer {key} endpoint {text}"),
+            ))
+        }
         (_, Some(_)) => None,
         (None, None) => {
             // A peer that calls us needs no endpoint; one that we want to call does.

@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::*;
-use crate::control::doctor::facts::{LinkFacts, PeerFacts, PeerWatched, Probe, Speed, Watched};
+use crate::control::doctor::facts::{LinkFacts, NamedEndpoint, PeerFacts, PeerWatched, Probe, Speed, Watched};
 use crate::control::doctor::ruleset::Culprit;
 use crate::control::doctor::testimony::{PeerTestimony, SendError, Sighting, Testimony};
 use crate::platform::linux::tap::IcmpError;
@@ -142,21 +142,37 @@ fn what_does_not_leave_is_our_own_fault() {
 
 #[test]
 fn an_endpoint_must_be_there_and_its_name_be_known() {
-    let name = |result| Some(("vpn.example:51820".to_owned(), result));
+    let of = |addresses: Result<&[&str], &str>, is_followed| {
+        let addresses = addresses.map(|list| list.iter().map(|text| text.parse().expect("an address")).collect());
+        let addresses = addresses.map_err(str::to_owned);
+        Some(NamedEndpoint { text: "vpn.example:51820".to_owned(), addresses, is_followed })
+    };
+    let name = |addresses| of(addresses, false);
     let unresolved = with(silent(), |facts| {
         facts.peers[0].endpoint = None;
-        facts.peers[0].name = name(Err("no such name".to_owned()));
+        facts.peers[0].name = name(Err("no such name"));
     });
     assert_only(&unresolved, Cause::NameNotResolved, &["vpn.example:51820", "no such name"]);
     let not_set = with(silent(), |facts| {
         facts.peers[0].endpoint = None;
-        facts.peers[0].name = name(Ok(endpoint()));
+        facts.peers[0].name = name(Ok(&["192.0.2.7:51820"]));
     });
     assert_only(&not_set, Cause::NoEndpoint, &["192.0.2.7:51820", "endpoint vpn.example:51820"]);
     let moved = with(silent(), |facts| {
-        facts.peers[0].name = name(Ok("192.0.2.8:51820".parse().expect("an address")));
+        facts.peers[0].name = name(Ok(&["192.0.2.8:51820"]));
     });
     assert_only(&moved, Cause::NameMoved, &["192.0.2.8", "192.0.2.7"]);
+    let one_of_two = with(silent(), |facts| {
+        facts.peers[0].name = name(Ok(&["192.0.2.8:51820", "192.0.2.7:51820"]));
+    });
+    assert_eq!(causes(&one_of_two), [Cause::NothingComesBack], "it has both addresses");
+    let followed = with(silent(), |facts| facts.peers[0].name = of(Ok(&["192.0.2.8:51820"]), true));
+    assert_eq!(causes(&followed), [Cause::NothingComesBack], "the daemon asks there itself");
+    let not_found = with(silent(), |facts| {
+        facts.peers[0].endpoint = None;
+        facts.peers[0].name = of(Ok(&["192.0.2.8:51820"]), true);
+    });
+    assert_only(&not_found, Cause::NoEndpoint, &["the daemon has not found", "endpoint 192.0.2.8:51820"]);
     let wanted = with(silent(), |facts| {
         facts.peers[0].endpoint = None;
         facts.peers[0].testimony = PeerTestimony { no_endpoint: seen(()), ..PeerTestimony::default() };

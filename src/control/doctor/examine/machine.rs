@@ -12,15 +12,15 @@ use std::thread;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 use rustix::thread::LinkNameSpaceType;
-use rvpn_uapi::{AllowedIp, DeviceStatus, Offload};
+use rvpn_uapi::{AllowedIp, Candidate, DeviceStatus, Offload, PeerStatus};
 use zeroize::Zeroizing;
 
 use super::probe::nth;
 use crate::control::config::Config;
-use crate::control::doctor::facts::{Facts, PeerFacts, contains};
+use crate::control::doctor::facts::{Facts, NamedEndpoint, PeerFacts, contains};
 use crate::control::doctor::ruleset::{Datagram, Ruleset};
 use crate::control::doctor::testimony::SendError;
-use crate::control::endpoint::Retries;
+use crate::control::endpoint::Endpoint;
 use crate::control::key_text;
 use crate::platform::linux::network::{Link, Network, Prefix};
 
@@ -166,27 +166,105 @@ fn offloads_off(status: &DeviceStatus, process: Option<u32>) -> Option<String> {
     Some(format!("the kernel, {}, has refused them for {place}", kernel.release().to_string_lossy()))
 }
 
-/// Looks up the names in the configuration file of those peers that have no session.
+/// Looks up the names in the endpoints of those peers that have no session: what the daemon follows, or, of a peer of which
+/// it has no name, what the configuration file says.
 pub(super) fn names(
     peers: &[PeerFacts],
-    interface: &str,
+    status: &DeviceStatus,
     config: Option<&Path>,
-) -> Vec<Option<(String, Result<SocketAddr, String>)>> {
+    interface: &str,
+) -> Vec<Option<NamedEndpoint>> {
     let default = PathBuf::from(format!("/etc/wireguard/{interface}.conf"));
     let text = fs::read(config.unwrap_or(&default)).map(Zeroizing::new).unwrap_or_default();
     let known = Config::parse_quick(&text).map(|(config, _)| config.peers).unwrap_or_default();
-    let name = |peer: &PeerFacts| {
+    // Where no name server answers, one look-up is waited for and not one for each peer.
+    let mut silence = None;
+    let mut name = |peer: &PeerFacts, status: &PeerStatus| {
+        if status.endpoints.iter().any(|candidate| matches!(candidate, Candidate::Name { .. })) {
+            let followed = status.endpoints.iter().filter_map(|candidate| Endpoint::parse(&candidate.to_string()));
+            return Some(look_up(&followed.collect::<Vec<_>>(), true, &mut silence));
+        }
         let peer = known.iter().find(|known| *key_text::encode(&known.set.public_key.0) == peer.public_key)?;
         let (_, endpoint) = peer.endpoint.as_ref()?;
-        let text = endpoint.to_string();
-        if text.parse::<SocketAddr>().is_ok() {
-            return None;
-        }
-        let address = endpoint.resolve(Retries(Some(0)), |_, _| {}).map_err(|error| error.to_string());
-        Some((text, address))
+        let is_name = endpoint.address().is_none();
+        is_name.then(|| look_up(std::slice::from_ref(endpoint), false, &mut silence))
     };
-    peers.iter().map(|peer| if peer.is_connected() { None } else { name(peer) }).collect()
+    let peers = peers.iter().zip(&status.peers);
+    peers.map(|(peer, status)| if peer.is_connected() { None } else { name(peer, status) }).collect()
+}
+
+/// Asks for the addresses of all `endpoints`, until one has none. After one of which nobody knew anything, in `silence`,
+/// no other name is asked for.
+fn look_up(endpoints: &[Endpoint], is_followed: bool, silence: &mut Option<String>) -> NamedEndpoint {
+    let mut addresses = Vec::new();
+    for endpoint in endpoints {
+        let found = match (endpoint.address(), &silence) {
+            (Some(address), _) => Ok(vec![address]),
+            (None, Some(reason)) => Err(reason.clone()),
+            (None, None) => endpoint.addresses().map_err(|error| {
+                if !error.is_lasting {
+                    *silence = Some(error.to_string());
+                }
+                error.to_string()
+            }),
+        };
+        match found {
+            Ok(found) => addresses.extend(found),
+            Err(reason) => return NamedEndpoint { text: endpoint.to_string(), addresses: Err(reason), is_followed },
+        }
+    }
+    let names = endpoints.iter().filter(|endpoint| endpoint.address().is_none()).map(ToString::to_string);
+    NamedEndpoint { text: names.collect::<Vec<_>>().join(", "), addresses: Ok(addresses), is_followed }
 }
 
 /// Networks of a peer whose routes are asked for: a list of thousands is somebody's whole country.
 const MAX_NETWORKS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use rvpn_uapi::PublicKey;
+
+    use super::*;
+
+    fn candidate(text: &str) -> Candidate {
+        crate::control::config::value::candidate(text.as_bytes()).expect("a candidate")
+    }
+
+    /// The names of a peer without a session that the daemon has `endpoints` of.
+    fn found(endpoints: &[&str], file: &str) -> Option<NamedEndpoint> {
+        let status =
+            PeerStatus { endpoints: endpoints.iter().map(|text| candidate(text)).collect(), ..PeerStatus::new(KEY) };
+        let peer = PeerFacts { public_key: key_text::encode(&KEY.0).to_string(), ..PeerFacts::default() };
+        let status = DeviceStatus { peers: vec![status], ..DeviceStatus::default() };
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("wg0.conf");
+        let text = format!("[Peer]\nPublicKey = {}\nEndpoint = {file}\n", peer.public_key);
+        fs::write(&path, text).expect("written");
+        names(&[peer], &status, Some(&path), "wg0").remove(0)
+    }
+
+    const KEY: PublicKey = PublicKey([1; 32]);
+
+    #[test]
+    fn a_name_that_the_daemon_follows_goes_before_that_of_the_file() {
+        let followed = found(&["192.0.2.9:7", "localhost:7"], "other.invalid:7").expect("a name");
+        assert_eq!((followed.text.as_str(), followed.is_followed), ("localhost:7", true));
+        let addresses = followed.addresses.expect("in /etc/hosts");
+        assert_eq!(addresses[0], "192.0.2.9:7".parse().expect("an address"));
+        assert!(
+            addresses.len() > 1 && addresses[1..].iter().all(|address| address.ip().is_loopback()),
+            "{addresses:?}"
+        );
+
+        let of_file = found(&[], "localhost:7").expect("a name");
+        assert_eq!((of_file.text.as_str(), of_file.is_followed), ("localhost:7", false));
+        assert_eq!(found(&["192.0.2.9:7"], "192.0.2.9:7"), None);
+    }
+
+    #[test]
+    fn where_no_name_server_answers_it_is_asked_once() {
+        let endpoints = ["192.0.2.9:7", "vpn.example:7"].map(|text| Endpoint::parse(text).expect("an endpoint"));
+        let named = look_up(&endpoints, true, &mut Some("no name server answers".to_owned()));
+        assert_eq!((named.text.as_str(), named.addresses), ("vpn.example:7", Err("no name server answers".to_owned())));
+    }
+}
