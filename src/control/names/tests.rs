@@ -146,3 +146,16 @@ async fn a_name_that_nobody_has_any_more_is_not_asked_for() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_line_without_end_is_cut() {
+    with(async |device, process| {
+        device.want(&list());
+        assert_eq!(asked(process).await, "vpn.example 7\n");
+        // Were it kept, what follows would be a part of it.
+        answer(process, &"x".repeat(MAX_LINE_LEN as usize)).await;
+        answer(process, "vpn.example 60 192.0.2.1\n").await;
+        assert_eq!(device.used(), [["192.0.2.1:51820", "192.0.2.9:7"]]);
+    })
+    .await;
+}
