@@ -9,6 +9,19 @@ pub fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for line in text.lines() {
         if let Some(record) = Record::read(line) {
+            let optional = [
+                &record.interface,
+                &record.public_key,
+                &record.name,
+                &record.endpoint,
+                &record.previous_endpoint,
+                &record.allowed_ip,
+                &record.other_public_key,
+                &record.other_name,
+            ];
+            for text in optional.into_iter().flatten().chain([&record.time, &record.event]) {
+                assert!(!text.contains(char::is_control), "it can be shown: {text:?}");
+            }
             let mut written = Vec::new();
             record.write(&mut written);
             let written = String::from_utf8(written).expect("JSON is text");
