@@ -10,6 +10,9 @@ use simple_dns::TYPE;
 use super::process::Answer;
 use super::{dns, system};
 
+/// The addresses of a name and how long they are good for, or why there are none.
+pub type Found = Result<(Vec<IpAddr>, Duration), String>;
+
 /// Writes the question for the IPv6 or the IPv4 addresses of `host`; `None` if it cannot be a name.
 pub fn question(id: u16, host: &str, is_v6: bool) -> Option<Vec<u8>> {
     dns::question(id, host, kind(is_v6))
@@ -22,12 +25,12 @@ pub fn answer(bytes: &[u8], id: u16, host: &str, is_v6: bool) -> Option<Result<V
 }
 
 /// Reads a line of the process: the name, and what was found of it.
-pub fn line(text: &str) -> Option<(String, Result<(Vec<IpAddr>, Duration), String>)> {
+pub fn line(text: &str) -> Option<(String, Found)> {
     Answer::parse(text).map(|Answer { host, found }| (host, found))
 }
 
 /// Writes such a line, with its end.
-pub fn write_line(host: &str, found: Result<(Vec<IpAddr>, Duration), String>) -> String {
+pub fn write_line(host: &str, found: Found) -> String {
     Answer { host: host.to_owned(), found }.to_string()
 }
 
