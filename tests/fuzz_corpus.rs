@@ -25,9 +25,13 @@ targets! {
     aead
     allowed_ips
     config_file
+    daemon_lines
     datagrams
+    handover
+    http_request
     inner_packet
     kernel_messages
+    names
     offload
     replay_window
     uapi_reply

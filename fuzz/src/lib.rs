@@ -10,9 +10,13 @@
 pub mod aead;
 pub mod allowed_ips;
 pub mod config_file;
+pub mod daemon_lines;
 pub mod datagrams;
+pub mod handover;
+pub mod http_request;
 pub mod inner_packet;
 pub mod kernel_messages;
+pub mod names;
 pub mod offload;
 mod packet;
 pub mod replay_window;

@@ -10,10 +10,13 @@ pub fn run(bytes: &[u8]) {
     let whole = events(text, text.len().max(1));
     assert_eq!(events(text, size + 1), whole);
     for event in whole {
-        let RequestEvent::Request(Request::Set(set)) = event else { continue };
         let mut written = Vec::new();
-        write_set(&set, &mut written);
-        assert_eq!(events(&written, written.len()), [RequestEvent::Request(Request::Set(set))]);
+        match &event {
+            RequestEvent::Request(Request::Set(set)) => write_set(set, &mut written),
+            RequestEvent::Request(Request::Ask(ask)) => ask.write(&mut written),
+            _ => continue,
+        }
+        assert_eq!(events(&written, written.len()), [event]);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rvpn::dataplane::configure::{AllowedIpChange, Change, PeerChange};
 use rvpn::dataplane::device::Device;
+use rvpn::dataplane::handover::Resumption;
 use rvpn::dataplane::io::{Clock, Ready};
 use rvpn::dataplane::stats::Drop;
 use rvpn::dataplane::workers::{Inline, PacketWay};
@@ -55,6 +56,23 @@ impl World {
             world.nodes[n].device.up().expect("the port is free");
         }
         world
+    }
+
+    /// Has another device go on for that of node `n`, with the same configuration and what `records` say: first of the
+    /// device, then of peers. Tells whether they were taken; if not, there is no more use in this world.
+    pub(crate) fn resume(&mut self, n: usize, records: &[&[u8]]) -> bool {
+        let node = &mut self.nodes[n];
+        node.device.down();
+        node.device = Device::new(node.host.platform());
+        (node.way, node.inline) = (PacketWay::new(&node.device), Inline::new(&node.device));
+        let key = PrivateKey::new(private_key(n)).expect("a key that is not zero");
+        let change = Change { private_key: Some(Some(key)), ..Change::default() };
+        node.device.apply(change).expect("nothing is bound by it");
+        self.introduce(n);
+        let (device, peers) = records.split_first().expect("one of the device");
+        Resumption::begin(&self.nodes[n].device, device).is_ok_and(|mut resumption| {
+            peers.iter().all(|peer| resumption.peer(peer).is_ok()) && resumption.finish().is_ok()
+        })
     }
 
     /// Tells node `n` all about the other, in place of what it knew.

@@ -21,8 +21,11 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Says what stands there and what should.
+    /// Says what stands there and what should. A value that may be a key in the place of something else is not told.
     pub fn new(position: Position, value: &str, expected: impl Into<String>) -> Self {
+        if may_be_secret(value.as_bytes()) {
+            return Self::of_secret(position, value.len(), &expected.into());
+        }
         // Control characters would move the cursor of whoever reads it.
         let value = format!("`{}`", value.escape_debug());
         Self { position, value, expected: expected.into() }
@@ -33,6 +36,16 @@ impl Fault {
         Self { position, value: format!("a word of {len} characters"), expected: expected.to_owned() }
     }
 }
+
+/// Tells whether most of a key in base64 is in `value`. Nothing else that belongs in a file is as long without a dot, a
+/// colon or a comma, but part of a name of a host that few would miss.
+fn may_be_secret(value: &[u8]) -> bool {
+    value
+        .split(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')))
+        .any(|run| run.len() > MAX_WORD_LEN)
+}
+/// No key of a file is as long, and no secret is as short.
+pub(super) const MAX_WORD_LEN: usize = 32;
 
 /// Without the file's name: `3:14: `70000`: expected ...`.
 impl fmt::Display for Fault {

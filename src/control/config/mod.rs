@@ -27,6 +27,7 @@ mod words;
 
 use rvpn_uapi::{AllowedIpChange, Candidate, PeerSet, PublicKey, SecretKey, Set};
 
+use self::fault::MAX_WORD_LEN;
 pub use self::fault::{ConfigError, Fault, Position};
 use self::line::{Line, lines};
 use self::peer_option::PeerOption;
@@ -368,27 +369,11 @@ impl Parser {
         }
     }
 
-    /// Tells of a value, unless it may be a key in the place of something else.
+    /// Tells of a value.
     fn fault(&mut self, line: &Line<'_>, at: usize, value: &[u8], expected: impl Into<String>) {
-        let position = line.position(at);
-        self.faults.push(if may_be_secret(value) {
-            Fault::of_secret(position, value.len(), &expected.into())
-        } else {
-            Fault::new(position, &String::from_utf8_lossy(value), expected)
-        });
+        self.faults.push(Fault::new(line.position(at), &String::from_utf8_lossy(value), expected));
     }
 }
-
-/// Tells whether most of a key in base64 is in `value`. Nothing else that belongs in a file is as long without a dot, a
-/// colon or a comma, but part of a name of a host that few would miss.
-fn may_be_secret(value: &[u8]) -> bool {
-    value
-        .split(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')))
-        .any(|run| run.len() > MAX_WORD_LEN)
-}
-
-/// No key of a file is as long, and no secret is as short.
-const MAX_WORD_LEN: usize = 32;
 
 /// A key of a file.
 #[allow(clippy::enum_variant_names, reason = "these are their names")]

@@ -80,6 +80,18 @@ fn secrets_are_not_told() {
             assert!(!faults.iter().any(|fault| fault.contains(&KEY[..8])), "{faults:?}");
         }
     }
+    for place in ["Address", "DNS", "MTU", "Table", "SaveConfig", "#rvpn: KillSwitch", "#rvpn: TrustedInterfaces"] {
+        for value in [KEY.to_owned(), format!("x, {KEY}"), format!("x PrivateKey={KEY}")] {
+            let faults =
+                Config::parse_quick(format!("[Interface]\n{place} = {value}\n").as_bytes()).expect_err("a fault");
+            assert!(!faults.iter().any(|fault| fault.to_string().contains(&KEY[..8])), "{faults:?}");
+        }
+    }
+    for option in ["Name", "RateUp", "RateDown", "Endpoint", "EndpointOrder"] {
+        let text = format!("[Peer]\nPublicKey = x\n#rvpn: {option} = {KEY} {KEY}\n");
+        let faults = Config::parse_peer(text.as_bytes()).expect_err("a fault");
+        assert!(!faults.iter().any(|fault| fault.to_string().contains(&KEY[..8])), "{faults:?}");
+    }
     let almost = &KEY[..43];
     let faults = parse(&format!("[Interface]\nPrivateKey = {almost}\n")).expect_err("a fault");
     assert!(!faults[0].contains(almost) && faults[0].contains("43 characters"), "{faults:?}");

@@ -185,7 +185,7 @@ impl Look {
         // Another program, or the kernel's driver, has none.
         let lines = client.question(interface, &Ask::new("doctor")).unwrap_or_default();
         let line = lines.into_iter().find(|(key, _)| key == KEY);
-        Ok(Self { status, testimony: line.and_then(|(_, text)| serde_json::from_str(&text).ok()) })
+        Ok(Self { status, testimony: line.and_then(|(_, text)| Testimony::read(&text)) })
     }
 
     /// Returns how many handshake messages are known to have reached the socket; bytes, where nobody counts them.

@@ -108,6 +108,15 @@ impl Testimony {
         }
     }
 
+    /// Reads the line; `None` if it is none. Keys are keys: they are shown, also in commands to be copied, and the other
+    /// side may be in the wrong hands.
+    pub fn read(line: &str) -> Option<Self> {
+        let said: Self = serde_json::from_str(line).ok()?;
+        let stranger = said.unknown_initiator.as_ref().map(|seen| &seen.last.0);
+        let mut keys = said.peers.iter().map(|peer| &peer.public_key).chain(stranger);
+        keys.all(|key| key_text::decode(key.as_bytes()).is_some()).then_some(said)
+    }
+
     /// Returns what is said of the peer with this public key.
     pub fn peer(&self, public_key: &str) -> Option<&PeerTestimony> {
         self.peers.iter().find(|peer| peer.public_key == public_key)
@@ -166,22 +175,36 @@ mod tests {
     fn what_is_said_is_read_the_same_and_what_is_missing_is_nothing() {
         let from: SocketAddr = "[2001:db8::1%3]:51820".parse().expect("an address");
         let peer = PeerTestimony {
-            public_key: "key".to_owned(),
+            public_key: key_of(PublicKey([1; 32])),
             completed: Some(7),
             not_sent: Some(Sighting { count: 3, age: 5, last: (from, SendError::Filtered) }),
             cookie_reply: Some(Sighting { count: 1, age: 2, last: () }),
             ..PeerTestimony::default()
         };
         let said = Testimony {
-            unknown_initiator: Some(Sighting { count: 1, age: 0, last: ("other".to_owned(), from) }),
+            unknown_initiator: Some(Sighting { count: 1, age: 0, last: (key_of(PublicKey([2; 32])), from) }),
             peers: vec![peer],
             ..Testimony::default()
         };
         let text = serde_json::to_string(&said).expect("it is made of text and numbers");
         assert!(!text.contains('\n'));
-        assert_eq!(serde_json::from_str::<Testimony>(&text).expect("JSON"), said);
-        let little = serde_json::from_str::<Testimony>(r#"{"is_up":true,"what_a_later_release_says":1}"#);
+        assert_eq!(Testimony::read(&text).expect("JSON"), said);
+        let little = Testimony::read(r#"{"is_up":true,"what_a_later_release_says":1}"#);
         assert_eq!(little.expect("JSON"), Testimony { is_up: true, ..Testimony::default() });
+    }
+
+    #[test]
+    fn keys_are_keys_and_no_words_for_a_terminal() {
+        let from: SocketAddr = "192.0.2.1:7".parse().expect("an address");
+        for key in ["", "$(reboot)", "\u{1b}]0;x\u{7}", "8S2kAAAA"] {
+            let peers = vec![PeerTestimony { public_key: key.to_owned(), ..PeerTestimony::default() }];
+            let unknown_initiator = Some(Sighting { count: 1, age: 0, last: (key.to_owned(), from) });
+            for said in
+                [Testimony { peers, ..Testimony::default() }, Testimony { unknown_initiator, ..Testimony::default() }]
+            {
+                assert_eq!(Testimony::read(&serde_json::to_string(&said).expect("texts")), None, "{key:?}");
+            }
+        }
     }
 
     #[test]

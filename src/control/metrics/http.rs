@@ -107,8 +107,17 @@ async fn send(stream: &mut impl Stream, bytes: &[u8]) -> io::Result<()> {
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
-enum Request {
-    Metrics { format: Format, chunked: bool, head_only: bool },
+pub enum Request {
+    /// The metrics.
+    Metrics {
+        /// As which text.
+        format: Format,
+        /// In pieces that say how long they are: HTTP/1.1.
+        chunked: bool,
+        /// Only the head of the answer.
+        head_only: bool,
+    },
+    /// Something else; the status of the answer.
     Refused(&'static str),
 }
 
@@ -129,7 +138,7 @@ async fn read_request(stream: &mut impl Stream) -> io::Result<Option<Request>> {
 }
 
 /// Reads a request; `None` if it is not there to its end.
-fn parse(head: &[u8]) -> Option<Request> {
+pub fn parse(head: &[u8]) -> Option<Request> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {

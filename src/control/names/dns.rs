@@ -130,7 +130,8 @@ async fn ask(name: &str, kind: TYPE, server: SocketAddr, mark: u32) -> Result<Ve
     Err(Lack::Silent)
 }
 
-fn question(id: u16, name: &str, kind: TYPE) -> Option<Vec<u8>> {
+/// Writes the question for addresses of one family; `None` if `name` cannot be one.
+pub(super) fn question(id: u16, name: &str, kind: TYPE) -> Option<Vec<u8>> {
     let mut packet = Packet::new_query(id);
     packet.set_flags(PacketFlag::RECURSION_DESIRED);
     packet.questions.push(Question::new(Name::new(name).ok()?, kind.into(), CLASS::IN.into(), false));
@@ -138,7 +139,10 @@ fn question(id: u16, name: &str, kind: TYPE) -> Option<Vec<u8>> {
 }
 
 /// Reads an answer; `None` if it is not one to this question.
-fn records(bytes: &[u8], id: u16, name: &str, kind: TYPE) -> Option<Result<Vec<(IpAddr, Duration)>, Lack>> {
+pub(super) fn records(bytes: &[u8], id: u16, name: &str, kind: TYPE) -> Option<Result<Vec<(IpAddr, Duration)>, Lack>> {
+    if !has_what_it_promises(bytes) {
+        return None;
+    }
     let packet = Packet::parse(bytes).ok()?;
     let asked = packet.questions.first()?;
     let is_about = |asked: &Question<'_>| {
@@ -165,9 +169,18 @@ fn records(bytes: &[u8], id: u16, name: &str, kind: TYPE) -> Option<Result<Vec<(
     Some(Ok(addresses.collect()))
 }
 
+/// Tells whether as many records can be in a message as its header promises. The library makes room for all of them
+/// before it reads one: megabytes, for a header alone.
+fn has_what_it_promises(bytes: &[u8]) -> bool {
+    let Some((header, rest)) = bytes.split_first_chunk::<12>() else { return false };
+    let [_, _, questions, records @ ..] = header.as_chunks().0 else { return false };
+    let count = |number: &[u8; 2]| usize::from(u16::from_be_bytes(*number));
+    MIN_QUESTION_LEN * count(questions) + MIN_RECORD_LEN * records.iter().map(count).sum::<usize>() <= rest.len()
+}
+
 /// Why there is no address.
 #[derive(Debug, thiserror::Error)]
-enum Lack {
+pub(super) enum Lack {
     #[error("no name server answers")]
     Silent,
     #[error("there is no such host")]
@@ -188,6 +201,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 2;
 /// As long as an answer without EDNS may be, and more.
 const MAX_ANSWER: usize = 4096;
+/// The root, type and class.
+const MIN_QUESTION_LEN: usize = 5;
+/// The root, type, class, the time it is good for, the length of no data.
+const MIN_RECORD_LEN: usize = 11;
 /// For what is in `/etc/hosts`.
 const HOSTS_TTL: Duration = Duration::from_secs(60);
 
@@ -220,6 +237,20 @@ mod tests {
         assert!(records(&given, 7, "vpn.example", TYPE::AAAA).is_none());
         assert!(records(&given, 7, "other.example", TYPE::A).is_none());
         assert!(records(&asked, 7, "vpn.example", TYPE::A).is_none(), "a question is no answer");
+    }
+
+    #[test]
+    fn a_header_that_promises_more_than_there_is_makes_no_room_for_it() {
+        let asked = question(7, "vpn.example", TYPE::A).expect("a name");
+        let given = answer(&asked, &[RData::A(A { address: 0xc000_0201 })]);
+        assert!(has_what_it_promises(&given) && !has_what_it_promises(&given[..11]));
+        for count in [5, 7, 9, 11] {
+            let mut bytes = given.clone();
+            bytes[count] = 9;
+            assert!(!has_what_it_promises(&bytes), "byte {count}");
+        }
+        let least = [&[0; 4][..], &[0, 1, 0, 1, 0, 1, 0, 1], &[0; 5 + 3 * 11]].concat();
+        assert!(has_what_it_promises(&least) && !has_what_it_promises(&least[..least.len() - 1]));
     }
 
     #[test]

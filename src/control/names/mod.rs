@@ -16,6 +16,7 @@
 //! Not here: what is done with addresses (see `proto::candidates`).
 
 mod dns;
+pub mod parsing;
 pub mod process;
 mod system;
 
@@ -28,7 +29,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Take};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
@@ -108,7 +109,8 @@ impl Names {
 struct Following {
     device: Arc<dyn Named>,
     questions: OwnedWriteHalf,
-    answers: Lines<BufReader<OwnedReadHalf>>,
+    /// The process may be in the wrong hands: a line without end is cut.
+    answers: Lines<Take<BufReader<OwnedReadHalf>>>,
     wake: Arc<Notify>,
     peers: HashMap<PublicKey, Candidates>,
     hosts: HashMap<Arc<str>, Host>,
@@ -129,7 +131,7 @@ impl Following {
         let wake = Arc::new(Notify::new());
         let waker = Arc::clone(&wake);
         device.on_wanted_names(Box::new(move || waker.notify_one()));
-        let answers = BufReader::new(answers).lines();
+        let answers = BufReader::new(answers).take(MAX_LINE_LEN).lines();
         Self { device, questions, answers, wake, peers: HashMap::new(), hosts: HashMap::new() }
     }
 
@@ -146,7 +148,10 @@ impl Following {
                 () = self.wake.notified() => self.ask_wanted().await?,
                 () = timer => self.ask_due().await?,
                 line = self.answers.next_line() => match line? {
-                    Some(line) => self.take(&line),
+                    Some(line) => {
+                        self.answers.get_mut().set_limit(MAX_LINE_LEN);
+                        self.take(&line);
+                    }
                     None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the process for it has ended")),
                 },
             }
@@ -266,6 +271,8 @@ fn hosts_of(candidates: &Candidates) -> impl Iterator<Item = &Arc<str>> {
     })
 }
 
+/// More than the addresses have that fit into the answers of a name server.
+const MAX_LINE_LEN: u64 = 16 * 1024;
 /// Least time between two questions for one name.
 const SPACING: Duration = Duration::from_secs(1);
 /// How long an answer is good for at least: some dynamic names come with no time at all, and silence asks sooner.

@@ -58,7 +58,7 @@ fn present(is_marked: bool) -> Configuration {
 }
 
 impl Configuration {
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut configuration = Self::default();
         for line in text.lines() {
             let mut words = line.split(['#', ';']).next().unwrap_or_default().split_ascii_whitespace();
@@ -82,7 +82,8 @@ fn server(word: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(word.parse().ok()?, DNS_PORT))
 }
 
-fn listed(text: &str, host: &str) -> Vec<IpAddr> {
+/// Finds the addresses of `host` in `text`, line by line.
+pub(super) fn listed(text: &str, host: &str) -> Vec<IpAddr> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let addresses = text.lines().filter_map(|line| {
         let mut words = line.split('#').next()?.split_ascii_whitespace();

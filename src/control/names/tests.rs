@@ -163,3 +163,16 @@ async fn that_the_process_has_ended_is_told_once_with_the_way_out() {
     device.want(&list());
     assert_eq!(log.text().lines().count(), 1, "{}", log.text());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_line_without_end_is_cut() {
+    with(async |device, process| {
+        device.want(&list());
+        assert_eq!(asked(process).await, "vpn.example 7\n");
+        // Were it kept, what follows would be a part of it.
+        answer(process, &"x".repeat(MAX_LINE_LEN as usize)).await;
+        answer(process, "vpn.example 60 192.0.2.1\n").await;
+        assert_eq!(device.used(), [["192.0.2.1:51820", "192.0.2.9:7"]]);
+    })
+    .await;
+}

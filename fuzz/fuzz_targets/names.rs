@@ -1,0 +1,5 @@
+//! See `src/names.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| rvpn_fuzz::names::run(bytes));
