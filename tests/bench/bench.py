@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures rvpn beside its peers and its ceilings, all in one run, alternately: A B C, A B C.
+"""Measures rvpn beside its peers and its ceilings, all in one run, alternately: A B C, B C A.
 
     bench.py [--rounds N] [--seconds S] [--figures a,b] [--impls a,b] [--quick] [--docs]
     bench.py --docs --from RESULTS.json
@@ -105,7 +105,9 @@ def measure(world, options):
     once = [name for name in options.figures if name in figures.ONCE]
     plan = [(n, name) for n in range(1, options.rounds + 1) for name in repeated] + [(1, name) for name in once]
     for step, (n, name) in enumerate(plan):
-        for tunnel in stand:
+        # Who comes first finds the machine as another figure has left it: each in turn.
+        first = (n - 1) % len(stand)
+        for tunnel in stand[first:] + stand[:first]:
             label = tunnel.implementation.name
             say(f"[{time.monotonic() - started:4.0f} s, {100 * step // len(plan):2} %] round {n}: {name}: {label}", end=" ")
             values = attempt(tunnel, name, options.seconds, results["failures"])
