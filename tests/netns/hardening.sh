@@ -150,6 +150,8 @@ configure_pair wg1 wg2 4711 2
 up e1 wg1 1
 up e2 wg2 2
 endpoint wg1 "$pub2" 127.0.0.1:2
+# It may not enter the interface's namespace, so it looks once a second.
+within 2 "wg1 is up" grep -q 'Interface up$' "$world/wg1.log"
 reaches_all
 wg set wg1 fwmark 5 listen-port 4712
 [[ $(ss -Haune 'sport = :4712') == *fwmark:0x5* ]] || fail "the sockets are not marked"
