@@ -284,9 +284,24 @@ configure_pair() {
 
 # Brings a device up at its end with the addresses of side 1 or 2: up NAMESPACE IFNAME SIDE
 up() {
+    local try
     ip -n "$1" addr add "192.168.241.$3/24" dev "$2"
     ip -n "$1" addr add "fd00::$3/112" dev "$2" nodad
     ip -n "$1" link set "$2" up
+    # The sockets come a moment after that, and whoever calls before calls again after five seconds.
+    for try in {1..50}; do
+        ! is_bound "$2" || return 0
+        sleep 0.02
+    done
+}
+
+# True if the UDP port of device $1 is open where its daemon is, or if that cannot be known.
+is_bound() {
+    local pid=${pid_of[$1]:-} port
+    [[ -n $pid && -r /proc/$pid/net/udp ]] || return 0
+    port=$(wg show "$1" listen-port 2>/dev/null) || return 0
+    ((port)) || return 0
+    grep -qs ":$(printf %04X "$port") " "/proc/$pid/net/udp" "/proc/$pid/net/udp6"
 }
 
 # The whole drawing above, with endpoints over IPv4 on both sides unless $1 is `no_endpoints`.

@@ -71,7 +71,8 @@ pub fn strip(text: &[u8]) -> Vec<u8> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     for line in text.split(|&byte| byte == b'\n') {
         let line = trimmed(line);
-        let code = line.split(|&byte| byte == b'#').next().unwrap_or_default();
+        // A comment begins with either, as for `setconf` (see `config`).
+        let code = line.split(|&byte| byte == b'#' || byte == 0).next().unwrap_or_default();
         let key = code.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
         if key.first() == Some(&b'[') {
             in_interface = key.eq_ignore_ascii_case(b"[Interface]");
@@ -131,5 +132,6 @@ mod tests {
         let expected = "# c\n[ interface ]\nDNS=1\n[INTERFACE]\nListenPort = 7\n#rvpn: KillSwitch = yes\n\
                         [Peer]\nDNS = kept\r\nlast\n\n";
         assert_eq!(String::from_utf8_lossy(&strip(text.as_bytes())), expected);
+        assert_eq!(strip(b"[Interface]\0x\nDNS = 1\n"), b"[Interface]\0x\n\n");
     }
 }
