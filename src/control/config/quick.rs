@@ -12,7 +12,9 @@
 
 use std::net::IpAddr;
 
-use super::line::Line;
+use zeroize::Zeroizing;
+
+use super::line::{Line, is_space};
 use super::words::Words;
 use super::{Fault, value};
 use crate::control::interface::InterfaceName;
@@ -195,6 +197,13 @@ fn truth(word: &str) -> Result<bool, &'static str> {
         "no" | "false" => Ok(false),
         _ => Err("expected `yes` or `no`"),
     }
+}
+
+/// Returns what a line has for a key, or the section that it begins, as parsing it would: without white space, up to a `=`
+/// or a comment.
+pub fn key_of(line: &[u8]) -> Zeroizing<Vec<u8>> {
+    let key = line.split(|byte| b"=#\0".contains(byte)).next().unwrap_or_default();
+    Zeroizing::new(key.iter().copied().filter(|&byte| !is_space(byte)).collect())
 }
 
 /// Returns whether this is a key that only wg-quick knows, in any case.

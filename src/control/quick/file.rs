@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::QuickError;
-use crate::control::config::quick::is_quick_key;
+use crate::control::config::quick::{is_quick_key, key_of};
 use crate::control::interface::InterfaceName;
 
 /// Where the files of tunnels are that are called by name.
@@ -71,13 +71,11 @@ pub fn strip(text: &[u8]) -> Vec<u8> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     for line in text.split(|&byte| byte == b'\n') {
         let line = trimmed(line);
-        // A comment begins with either, as for `setconf` (see `config`).
-        let code = line.split(|&byte| byte == b'#' || byte == 0).next().unwrap_or_default();
-        let key = code.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+        let key = key_of(line);
         if key.first() == Some(&b'[') {
             in_interface = key.eq_ignore_ascii_case(b"[Interface]");
         }
-        if !(in_interface && is_quick_key(key)) {
+        if !(in_interface && is_quick_key(&key)) {
             stripped.extend_from_slice(line);
             stripped.push(b'\n');
         }
@@ -129,9 +127,9 @@ mod tests {
     fn strip_takes_out_lines_and_nothing_else() {
         let text = "# c\n[ interface ]\nDNS=1\n[INTERFACE]\n  Address = 1 # x\n\tListenPort = 7 \nmtu=1\n#rvpn: KillSwitch = yes\n\
                     PostUp\n[Peer]\nDNS = kept\r\nlast";
-        let expected = "# c\n[ interface ]\nDNS=1\n[INTERFACE]\nListenPort = 7\n#rvpn: KillSwitch = yes\n\
+        let expected = "# c\n[ interface ]\n[INTERFACE]\nListenPort = 7\n#rvpn: KillSwitch = yes\n\
                         [Peer]\nDNS = kept\r\nlast\n\n";
         assert_eq!(String::from_utf8_lossy(&strip(text.as_bytes())), expected);
-        assert_eq!(strip(b"[Interface]\0x\nDNS = 1\n"), b"[Interface]\0x\n\n");
+        assert_eq!(strip(b"[Interface]\0x\nD NS = 1\n"), b"[Interface]\0x\n\n");
     }
 }
