@@ -53,7 +53,8 @@ def markdown(results):
     listed = list(rows(results))
     lines = ["| " + " | ".join(row) + " |" for row in listed]
     lines.insert(1, "|" + "---|" * len(listed[0]))
-    left_out = [f"Not measured: {one}." for one in [*results["missing"], *results["failures"]]]
+    # Of what a program said, the first line.
+    left_out = [f"Not measured: {one.splitlines()[0]}." for one in [*results["missing"], *results["failures"]]]
     return "\n".join([caption(results), "", *lines, "", *left_out]).rstrip()
 
 
