@@ -156,6 +156,14 @@ pub trait Clock: Send + Sync {
     fn cpu_time(&self, _thread: ThreadClock) -> Duration {
         Duration::ZERO
     }
+
+    /// Returns how often the core was taken from the calling thread, for another one that waited for it.
+    fn preemptions(&self) -> u64 {
+        0
+    }
+
+    /// Lets the calling thread sleep for `time`, or a little longer, whatever happens meanwhile.
+    fn rest(&self, time: Duration);
 }
 
 /// The clock of a thread's CPU time, by the number that the OS knows it by.

@@ -23,6 +23,7 @@ pub mod key_log;
 pub mod metrics;
 pub mod objects;
 pub mod offload;
+mod pacing;
 pub mod packet;
 mod path_mtu;
 mod peer;

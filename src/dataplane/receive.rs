@@ -313,7 +313,7 @@ impl Device {
         bytes
     }
 
-    /// Writes the delivered packets, in-order segments of a flow as one.
+    /// Writes the delivered packets, in-order segments of a flow as one, with rests in a flood of datagrams.
     fn write_to_tun(&self, context: &mut Context, peer: &Peer, inbound: &Inbound) {
         context.coalescer.coalesce(inbound.packets.len(), |n| inbound.bytes(n), self.offloads.classes());
         for group in context.coalescer.groups() {
@@ -324,6 +324,12 @@ impl Device {
                 self.write_single(inbound, group.first)
             };
             self.dropped(peer, Drop::TunWrite, usize::from(group.count) - written);
+            if ip::udp_ports(inbound.bytes(usize::from(group.first))).is_some() {
+                let clock = &self.platform.clock;
+                if let Some(time) = context.pacing.delivered(written, group.len as usize, || clock.preemptions()) {
+                    clock.rest(time);
+                }
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use super::events::Event;
 use super::gro::Coalescer;
 use super::handshakes::HandshakeState;
 use super::io::Ready;
+use super::pacing::Pacing;
 use super::packet::{Buffer, TunBatch, TunPacket, UdpBatch};
 use super::peer::Peer;
 use super::pulse::{Begins, Life, Pulse};
@@ -47,6 +48,7 @@ pub(super) struct Context {
     /// Batches are offered to idle workers: more is waiting than this thread has taken, and sharing pays.
     pub(super) share: bool,
     pub(super) coalescer: Coalescer,
+    pub(super) pacing: Pacing,
     /// What happened to a peer, until its lock is gone.
     pub(super) events: Vec<Event>,
     pub(super) routed: Vec<Routed>,
@@ -64,6 +66,7 @@ impl Context {
             rng: device.rng(),
             share: false,
             coalescer: Coalescer::default(),
+            pacing: Pacing::default(),
             events: Vec::new(),
             routed: Vec::new(),
             peers: Vec::new(),

@@ -129,6 +129,28 @@ fn order_is_kept_with_eight_workers_under_backlog() {
 }
 
 #[test]
+fn a_flood_of_datagrams_pauses_for_its_readers_only_where_others_wait_for_the_core() {
+    let world = World::new(1);
+    world.shake();
+    let flow = world.flow4(0);
+    let flood = |datagrams: u64| {
+        let before = world.clock.rests();
+        // No more at once than all queues hold.
+        for first in (0..datagrams).step_by(256) {
+            let packets: Vec<_> = (first..first + 256).map(|n| flow.numbered(n, 100)).collect();
+            world.nodes[0].tun().inject_all(packets.iter().map(Vec::as_slice));
+            assert_eq!(world.nodes[1].receive(256), (first..first + 256).collect::<Vec<_>>());
+        }
+        world.clock.rests() - before
+    };
+    assert_eq!(flood(1_024), 0, "it has a core to itself");
+    world.clock.preempt();
+    assert!(flood(512) >= 1);
+    assert!(flood(4_096) >= 8, "a preemption is remembered for a while");
+    assert_eq!(flood(1_024), 0, "and then forgotten");
+}
+
+#[test]
 fn order_is_kept_both_ways_at_once() {
     let world = World::new(4);
     world.shake();

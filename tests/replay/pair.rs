@@ -12,6 +12,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -326,6 +327,10 @@ impl Clock for CountingClock {
     fn wall(&self) -> WallTime {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.clock.wall()
+    }
+
+    fn rest(&self, time: Duration) {
+        self.clock.rest(time);
     }
 }
 

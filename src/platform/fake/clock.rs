@@ -3,9 +3,11 @@
 //! The boot-time clock only goes forward. The calendar goes with it, and can be stepped alone, in both directions, as
 //! an operator or a time server does. A suspend is an advance in one stride: CLOCK_BOOTTIME counts it.
 //!
+//! A rest takes no time, and is counted.
+//!
 //! Not here: real time (see `sync` for the one bound that uses it).
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use crate::proto::time::{Instant, WallTime};
 pub struct FakeClock {
     times: Mutex<Times>,
     changed: Condvar,
+    rests: AtomicUsize,
+    preemptions: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
@@ -30,7 +34,12 @@ impl FakeClock {
     /// Makes clocks that show an hour since boot and a day in 2023: far enough from zero for any "6 seconds ago".
     pub fn new() -> Arc<Self> {
         let times = Times { now: Instant::from_nanos(3_600 * NANOS), wall: 1_700_000_000 * u128::from(NANOS) };
-        Arc::new(Self { times: Mutex::new(times), changed: Condvar::new() })
+        Arc::new(Self {
+            times: Mutex::new(times),
+            changed: Condvar::new(),
+            rests: AtomicUsize::new(0),
+            preemptions: AtomicU64::new(0),
+        })
     }
 
     /// Moves both clocks forward and sets off the alarms that are due.
@@ -53,6 +62,16 @@ impl FakeClock {
         times.wall = if secs < 0 { times.wall.saturating_sub(step) } else { times.wall + step };
     }
 
+    /// Lets every thread see that its core was once more taken for another one.
+    pub fn preempt(&self) {
+        self.preemptions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how often a thread rested.
+    pub fn rests(&self) -> usize {
+        self.rests.load(Ordering::Relaxed)
+    }
+
     /// Makes an alarm on these clocks.
     pub fn alarm(self: &Arc<Self>) -> Arc<FakeAlarm> {
         Arc::new(FakeAlarm { clock: Arc::clone(self), woken: AtomicBool::new(false) })
@@ -68,6 +87,14 @@ impl Clock for FakeClock {
         let wall = lock(&self.times).wall;
         let nanos = u128::from(NANOS);
         WallTime { secs: u64::try_from(wall / nanos).unwrap_or(u64::MAX), nanos: (wall % nanos) as u32 }
+    }
+
+    fn preemptions(&self) -> u64 {
+        self.preemptions.load(Ordering::Relaxed)
+    }
+
+    fn rest(&self, _time: Duration) {
+        self.rests.fetch_add(1, Ordering::Relaxed);
     }
 }
 

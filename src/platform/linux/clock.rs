@@ -2,10 +2,12 @@
 //!
 //! Not here: when they are read (once per batch, by the data plane).
 //!
-//! Source: clock_gettime(2). CLOCK_BOOTTIME and not CLOCK_MONOTONIC, because the latter stands still during suspend
+//! Sources: clock_gettime(2), getrusage(2), nanosleep(2). CLOCK_BOOTTIME and not CLOCK_MONOTONIC, because the latter stands still during suspend
 //! and would let keys live longer than 180 s.
 
 use std::time::Duration;
+
+use rustix::thread::Timespec;
 
 use super::sys;
 use crate::dataplane::io::{Clock, ThreadClock};
@@ -34,6 +36,16 @@ impl Clock for LinuxClock {
     fn cpu_time(&self, thread: ThreadClock) -> Duration {
         let (secs, nanos) = sys::clock_gettime(thread.0);
         Duration::new(secs, nanos)
+    }
+
+    fn preemptions(&self) -> u64 {
+        sys::preemptions_of_this_thread()
+    }
+
+    fn rest(&self, time: Duration) {
+        let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+        // A signal may end it early. There is no event to wait for: others are to have the core meanwhile.
+        let _ = rustix::thread::nanosleep(&time);
     }
 }
 

@@ -39,6 +39,16 @@ pub(super) fn clock_gettime(clock: libc::clockid_t) -> (u64, u32) {
     (u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// Returns how often the kernel took the core from the calling thread for another one.
+pub(super) fn preemptions_of_this_thread() -> u64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to an exclusive rusage. The call fails only for an unknown `who`, and then leaves it as it is.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
+    // SAFETY: an rusage consists of integers, and it was made of zeros.
+    let usage = unsafe { usage.assume_init() };
+    u64::try_from(usage.ru_nivcsw).unwrap_or(0)
+}
+
 /// Returns how many of the file descriptors below `limit` are open, without asking `/proc`.
 pub(super) fn count_open_files(limit: RawFd) -> io::Result<usize> {
     let mut files: Vec<_> = (0..limit).map(|fd| libc::pollfd { fd, events: 0, revents: 0 }).collect();

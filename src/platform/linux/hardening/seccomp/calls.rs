@@ -41,6 +41,8 @@ pub(super) fn common() -> Vec<Call> {
         libc::SYS_clock_gettime,
         libc::SYS_clock_nanosleep,
         libc::SYS_nanosleep,
+        // Whether other threads wait for the core.
+        libc::SYS_getrusage,
         libc::SYS_getrandom,
         libc::SYS_restart_syscall,
         // Memory.
