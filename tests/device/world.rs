@@ -79,8 +79,9 @@ impl World {
         assert_eq!(self.nodes[1 - from].receive(1), [number], "a ping from node {from} passes");
     }
 
-    /// Waits until node `n` has dealt with all that was injected into its TUN: a packet that has no route comes after
-    /// the others, and is answered.
+    /// Waits until node `n` has dealt with all that was injected into its TUN, and sent it: a packet that has no route
+    /// comes after the others, and is answered. What comes before it may be in the hands of another thread, which sends
+    /// for all while it is at it, so every thread is waited for.
     pub(crate) fn drain_tun(&self, n: usize) {
         let tun = self.nodes[n].tun();
         assert!(tun.wait_read(PATIENCE), "the device reads what was injected");
@@ -88,6 +89,7 @@ impl World {
         self.clock.advance(Duration::from_millis(100));
         tun.inject(&Flow::new(INNER[n][0], "203.0.113.99").udp(b"nobody carries this"));
         tun.wait_for(PATIENCE, is_unreachable).expect("an ICMP message about a packet without route");
+        self.nodes[n].wait_for_threads();
     }
 
     /// Lets virtual time pass, at most `limit`, until node `n` writes the packet `number`; tells whether it has. In
@@ -143,6 +145,19 @@ impl Node {
     /// Returns the threads that have not come round since the last call.
     pub(crate) fn beat(&self) -> Vec<String> {
         lock(&self.threads).as_ref().expect("they run").beat()
+    }
+
+    /// Waits until every thread has ended what it is at now, and what comes of that.
+    fn wait_for_threads(&self) {
+        // The first beat that names none asks anew, the second tells that all have answered, but one of them may have
+        // been given work by another before that one answered: a third asks for its end.
+        for _ in 0..3 {
+            let all_have_answered = || {
+                std::thread::yield_now();
+                self.beat().is_empty()
+            };
+            assert!((0..10_000_000).any(|_| all_have_answered()), "waited in vain for {:?}", self.beat());
+        }
     }
 
     /// Takes the threads out, which run on.
