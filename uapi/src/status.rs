@@ -144,9 +144,6 @@ impl<'a> StatusWriter<'a> {
                 let Some(candidate) = self.device.peers[index].endpoints.get(position) else {
                     return Item::AllowedIp(index, 0);
                 };
-                if position == 0 && self.device.peers[index].endpoint_order != EndpointOrder::default() {
-                    write_line(out, Key::RvpnEndpointOrder, self.device.peers[index].endpoint_order);
-                }
                 write_line(out, Key::RvpnEndpoints, candidate);
                 Item::Candidate(index, position + 1)
             }
@@ -217,6 +214,10 @@ fn write_extras(peer: &PeerStatus, out: &mut Vec<u8>) {
         if rate != 0 {
             write_line(out, key, rate);
         }
+    }
+    // Also of a peer that has no list: it may get one later.
+    if peer.endpoint_order != EndpointOrder::default() {
+        write_line(out, Key::RvpnEndpointOrder, peer.endpoint_order);
     }
 }
 
