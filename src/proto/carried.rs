@@ -196,6 +196,17 @@ impl Carried for Instant {
     }
 }
 
+impl Instant {
+    /// Reads a moment, or none, that was written before `now`.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is later: what was done then would seem to be just done until `now` has caught up.
+    pub(super) fn read_past(now: Self, input: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
+        let moment: Option<Self> = Option::read(input)?;
+        if moment.is_none_or(|moment| moment <= now) { Ok(moment) } else { Err(Malformed) }
+    }
+}
+
 impl Carried for WallTime {
     fn write(&self, out: &mut Writer) {
         self.secs.write(out);

@@ -224,8 +224,8 @@ impl Timers {
         self.last_sent_handshake.write(out);
     }
 
-    /// Reads what [`Timers::write`] wrote; without a persistent interval.
-    pub(crate) fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+    /// Reads what [`Timers::write`] wrote before `now`; without a persistent interval.
+    pub(crate) fn read(now: Instant, input: &mut Reader<'_>) -> Result<Self, Malformed> {
         let mut timers = Self::default();
         for deadline in &mut timers.deadlines {
             *deadline = Option::read(input)?;
@@ -233,7 +233,7 @@ impl Timers {
         timers.attempts = u32::read(input)?;
         timers.another_keepalive = bool::read(input)?;
         timers.last_minute_handshake = bool::read(input)?;
-        timers.last_sent_handshake = Option::read(input)?;
+        timers.last_sent_handshake = Instant::read_past(now, input)?;
         Ok(timers)
     }
 

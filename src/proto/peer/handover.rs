@@ -117,11 +117,11 @@ impl CarriedPeer {
         let mut carried = Self {
             endpoint,
             sessions,
-            timers: Timers::read(input)?,
+            timers: Timers::read(now, input)?,
             presence: Presence::read(input)?,
             emitted_timestamp: Option::read(input)?,
             accepted_timestamp: Timestamp::read(input)?,
-            accepted_initiation_at: Option::read(input)?,
+            accepted_initiation_at: Instant::read_past(now, input)?,
             last_handshake: Option::read(input)?,
             rx_bytes: u64::read(input)?,
             tx_bytes: u64::read(input)?,

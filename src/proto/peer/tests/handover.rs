@@ -164,10 +164,23 @@ fn broken_state_is_refused_or_harmless_and_never_a_panic() {
 }
 
 #[test]
-fn a_session_from_the_future_is_refused() {
-    let pair = Pair::with_session();
-    let bytes = written(&pair.a.peer);
-    assert!(CarriedPeer::read(pair.now, &mut Reader::new(&bytes)).is_ok());
-    let before = pair.now.minus(Duration::from_nanos(1));
-    assert_eq!(CarriedPeer::read(before, &mut Reader::new(&bytes)).err(), Some(Malformed));
+fn what_happened_in_the_future_is_refused() {
+    let mut responded = Pair::new();
+    responded.cut[B as usize] = true;
+    responded.send(A);
+    responded.run_until(Duration::ZERO);
+    responded.b.peer.sessions = Sessions::default();
+    responded.b.peer.timers.forget_last_sent_handshake();
+    let mut stamped = Pair::new();
+    stamped.a.peer.timers.handshake_stamped(stamped.now);
+    for (what, now, peer) in [
+        ("a session", Pair::with_session().now, &Pair::with_session().a.peer),
+        ("an accepted initiation", responded.now, &responded.b.peer),
+        ("a sent initiation", stamped.now, &stamped.a.peer),
+    ] {
+        let bytes = written(peer);
+        assert!(CarriedPeer::read(now, &mut Reader::new(&bytes)).is_ok(), "{what}");
+        let before = now.minus(Duration::from_nanos(1));
+        assert_eq!(CarriedPeer::read(before, &mut Reader::new(&bytes)).err(), Some(Malformed), "{what}");
+    }
 }
