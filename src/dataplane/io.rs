@@ -21,7 +21,8 @@ use crate::proto::time::{Instant, WallTime};
 
 /// The interface on which the host's packets enter and leave.
 pub trait Tun: Send + Sync {
-    /// Appends waiting packets until `batch` is full or nothing waits. An empty result is no error.
+    /// Appends waiting packets until `batch` is full or nothing waits, or fewer, for the poller to tell of the others. An
+    /// empty result is no error.
     ///
     /// # Errors
     /// `ErrorKind::NotFound` if the interface is gone; anything else is transient.
@@ -62,8 +63,8 @@ pub trait Udp: Send + Sync {
     /// Returns the local port.
     fn port(&self) -> u16;
 
-    /// Receives datagrams that wait at the sockets of `families` into the free buffers of `batch`. An empty result is no
-    /// error; transient socket errors (an ICMP error that came in) are swallowed.
+    /// Receives datagrams that wait at the sockets of `families` into the free buffers of `batch`: all, or some, for the
+    /// poller to tell of the others. An empty result is no error; transient socket errors (an ICMP error that came in) are swallowed.
     fn receive(&self, families: Families, batch: &mut UdpBatch) -> io::Result<()>;
 
     /// Sends `transmits` in order; returns how many the socket took. If fewer than all, the error is about the next

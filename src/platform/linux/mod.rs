@@ -24,6 +24,7 @@ use rand::rngs::{StdRng, SysRng};
 use crate::dataplane::io::Platform;
 
 mod alarm;
+mod alone;
 mod clock;
 mod cmsg;
 pub mod echo;

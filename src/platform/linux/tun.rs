@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::alone::Alone;
 use super::netlink::Netlink;
 use super::sys::{self, InterfaceRequest};
 use super::vnet_header;
@@ -77,6 +78,7 @@ pub struct LinuxTun {
     name: String,
     has_header: bool,
     classes: Classes,
+    alone: Alone,
 }
 
 /// For handing it over to another process; offloads are asked for again there.
@@ -149,7 +151,7 @@ impl LinuxTun {
             sys::tun_set_vnet_header_len(fd.as_fd(), vnet_header::LEN as i32)?;
             classes = negotiate(fd.as_fd(), options.offload);
         }
-        Ok(Self { fd, name: request.name(), has_header, classes })
+        Ok(Self { fd, name: request.name(), has_header, classes, alone: Alone::default() })
     }
 
     /// Returns the name the interface had when it was opened. It may have been renamed since.
@@ -202,16 +204,8 @@ impl LinuxTun {
         matches!(error.raw_os_error(), Some(libc::EBADFD | libc::ENODEV)) || error.kind() == ErrorKind::NotFound
     }
 
-    fn write_with_header<const N: usize>(&self, header: &[u8], parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        let mut slices = [IoSlice::new(&[]); N];
-        slices[0] = IoSlice::new(header);
-        slices[1..=parts.len()].copy_from_slice(parts);
-        rustix::io::writev(&self.fd, &slices[..=parts.len()])
-    }
-}
-
-impl Tun for LinuxTun {
-    fn read(&self, batch: &mut TunBatch) -> io::Result<()> {
+    /// Appends what waits, or one packet of it.
+    fn read_packets(&self, batch: &mut TunBatch, one: bool) -> io::Result<()> {
         let skip = if self.has_header { vnet_header::LEN } else { 0 };
         while let Some(space) = batch.space() {
             let len = match rustix::io::read(&self.fd, &mut *space) {
@@ -226,8 +220,28 @@ impl Tun for LinuxTun {
             if let Some(offload) = vnet_header::decode(header, &space[skip..skip + len]) {
                 batch.push_after(skip, len, offload);
             }
+            if one {
+                break;
+            }
         }
         Ok(())
+    }
+
+    fn write_with_header<const N: usize>(&self, header: &[u8], parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let mut slices = [IoSlice::new(&[]); N];
+        slices[0] = IoSlice::new(header);
+        slices[1..=parts.len()].copy_from_slice(parts);
+        rustix::io::writev(&self.fd, &slices[..=parts.len()])
+    }
+}
+
+impl Tun for LinuxTun {
+    fn read(&self, batch: &mut TunBatch) -> io::Result<()> {
+        let one = self.alone.is_expected();
+        let (packets, bytes) = (batch.packets().len(), batch.len());
+        let result = self.read_packets(batch, one);
+        self.alone.found(batch.packets().len() - packets, batch.len() - bytes);
+        result
     }
 
     /// # Errors

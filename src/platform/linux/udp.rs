@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 
+use super::alone::Alone;
 use super::cmsg::ControlBuffer;
 use super::netlink::Netlink;
 use super::placement::Placement;
@@ -145,6 +146,7 @@ struct LinuxUdp {
     receives_trains: bool,
     /// Which family is received from first next time. Relaxed: a hint for fairness that orders nothing.
     v6_first: AtomicBool,
+    alone: Alone,
 }
 
 impl LinuxUdp {
@@ -211,7 +213,17 @@ impl LinuxUdp {
         let trains = if segments { trains } else { Trains::None };
         let [v4, v6] = sockets;
         let (mark, v6_first) = (AtomicU32::new(mark), AtomicBool::new(false));
-        Ok(Self { v4, v6, port, trains, routes: Arc::clone(routes), mark, receives_trains: merges, v6_first })
+        Ok(Self {
+            v4,
+            v6,
+            port,
+            trains,
+            routes: Arc::clone(routes),
+            mark,
+            receives_trains: merges,
+            v6_first,
+            alone: Alone::default(),
+        })
     }
 
     /// Receives what waits at one socket, as far as buffers are free.
@@ -219,14 +231,24 @@ impl LinuxUdp {
         if batch.free().is_empty() {
             return Ok(());
         }
-        let mut received = [Received::default(); MAX_UDP_BATCH];
+        if self.alone.is_expected() {
+            self.receive_messages::<1>(socket, batch)
+        } else {
+            self.receive_messages::<MAX_UDP_BATCH>(socket, batch)
+        }
+    }
+
+    /// As `receive_from`, at most `N` messages.
+    fn receive_messages<const N: usize>(&self, socket: BorrowedFd<'_>, batch: &mut UdpBatch) -> io::Result<()> {
+        let mut received = [Received::default(); N];
         // `push` takes the last free buffer, so the first message goes there.
         let buffers = batch.free().iter_mut().rev().map(|buffer| &mut **buffer);
         let count = match sys::receive_messages(socket, buffers, &mut received) {
             Ok(count) => count,
-            Err(error) if is_transient(&error) => return Ok(()),
+            Err(error) if is_transient(&error) => 0,
             Err(error) => return Err(error),
         };
+        self.alone.found(count, received[..count].iter().map(|message| message.len).sum());
         for message in &received[..count] {
             let Some(remote) = message.from.address().filter(|_| !message.truncated) else {
                 batch.discard();
