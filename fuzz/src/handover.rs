@@ -246,7 +246,10 @@ impl Record {
                 && session.next_counter <= REJECT_AFTER_MESSAGES
                 && session.window <= REJECT_AFTER_MESSAGES
         };
+        let is_past = |moment: Option<u64>| moment.is_none_or(|moment| moment <= NOW);
         self.sessions.iter().flatten().all(is_sound)
+            && is_past(self.last_sent_handshake)
+            && is_past(self.accepted_at)
             && self.last_handshake.is_none_or(|(_, nanos)| nanos < 1_000_000_000)
     }
 
