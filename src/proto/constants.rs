@@ -9,9 +9,6 @@ use std::time::Duration;
 
 /// Spacing of handshake attempts, and the least time between two initiations to one peer.
 pub const REKEY_TIMEOUT: Duration = millis(5_000);
-/// How much longer an initiation waits after a response that was lost, so that the peer's next one comes first. Not of the
-/// paper, where two peers that cross may cross again and again.
-pub const HELD_BACK: Duration = millis(1_000);
 /// Upper bound of the jitter added to the retransmit and new-handshake timers, drawn in whole milliseconds.
 pub const MAX_JITTER: Duration = millis(333);
 /// Age at which the initiator of a session starts the next handshake.

@@ -73,8 +73,6 @@ pub struct Peer {
     unanswered_from: Option<u64>,
     sessions: Sessions,
     handshake: Handshake,
-    /// The index of our own initiation, if the one that is being answered found it pending.
-    crossed: Option<Index>,
     epoch: Epoch,
     timers: Timers,
     presence: Presence,
@@ -109,7 +107,6 @@ impl Peer {
             unanswered_from: None,
             sessions: Sessions::default(),
             handshake: Handshake::default(),
-            crossed: None,
             epoch: Epoch::default(),
             timers: Timers::default(),
             presence: Presence::default(),

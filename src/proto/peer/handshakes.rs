@@ -86,14 +86,6 @@ pub(super) enum Handshake {
 }
 
 impl Handshake {
-    fn index(&self) -> Option<Index> {
-        match self {
-            Self::Nothing => None,
-            Self::Pending(pending) => Some(pending.index),
-            Self::Lent(index) => Some(*index),
-        }
-    }
-
     /// Ends it; returns the index to release.
     pub(super) fn take_index(&mut self) -> Option<Index> {
         match std::mem::take(self) {
@@ -244,7 +236,6 @@ impl Peer {
         if self.accepted_initiation_at.is_some_and(|last| now.since(last) < INITIATION_SPACING) {
             return Err(Refusal::Flood);
         }
-        self.crossed = self.handshake.index();
         self.clear_handshake();
         self.accepted_timestamp = timestamp;
         self.accepted_initiation_at = Some(now);
@@ -271,16 +262,11 @@ impl Peer {
         debug_assert_eq!(keys.role, Role::Responder);
         let endpoint = self.endpoint_if_current(epoch)?;
         self.clear_handshake();
-        // Both ends know both indices, and they are drawn anew each time: of two that cross, one is held back.
-        let comes_first = self.crossed.take().is_some_and(|own| own < keys.remote);
         self.sessions.install_as_responder(Arc::new(Keypair::new(&keys, now)), &mut self.outputs);
         self.timers.session_derived(now);
         self.cookies.add_macs(now, message);
         self.timers.authenticated_packet_sent(now);
         self.timers.handshake_stamped(now);
-        if !comes_first {
-            self.timers.leave_it_to_the_peer();
-        }
         Ok(endpoint)
     }
 }
