@@ -269,8 +269,8 @@ impl Play {
     /// The noise is over: both know again where the other is, and datagrams arrive. A packet each way must get through
     /// within the time of three attempts at a handshake, after a session that only one side remembers was given up.
     ///
-    /// They send in turns, and nobody sends when the other's deadline is: initiations that cross void each other, at the
-    /// next attempt too if that is made at the same instant. On real clocks jitter sees to it that it is not.
+    /// They send in turns, and nobody sends when the other's deadline is: initiations that cross void each other, and cost
+    /// an attempt.
     fn recover(&mut self) {
         self.in_flight.clear();
         for n in [0, 1] {

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// Spacing of handshake attempts, and the least time between two initiations to one peer.
 pub const REKEY_TIMEOUT: Duration = millis(5_000);
+/// How much longer one of two ends waits whose initiations crossed, so that the next one is the other's alone. Not of the
+/// paper, where two peers that cross may cross again and again.
+pub const HELD_BACK: Duration = millis(1_000);
 /// Upper bound of the jitter added to the retransmit and new-handshake timers, drawn in whole milliseconds.
 pub const MAX_JITTER: Duration = millis(333);
 /// Age at which the initiator of a session starts the next handshake.

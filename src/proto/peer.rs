@@ -73,6 +73,8 @@ pub struct Peer {
     unanswered_from: Option<u64>,
     sessions: Sessions,
     handshake: Handshake,
+    /// The index of our own initiation, if the one that is being answered found it pending.
+    crossed: Option<Index>,
     epoch: Epoch,
     timers: Timers,
     presence: Presence,
@@ -107,6 +109,7 @@ impl Peer {
             unanswered_from: None,
             sessions: Sessions::default(),
             handshake: Handshake::default(),
+            crossed: None,
             epoch: Epoch::default(),
             timers: Timers::default(),
             presence: Presence::default(),

@@ -25,7 +25,9 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 
 use super::carried::{Carried, Malformed, Reader, Writer};
-use super::constants::{KEEPALIVE_TIMEOUT, MAX_JITTER, MAX_TIMER_HANDSHAKES, REKEY_TIMEOUT, SILENCE, ZERO_KEYS_AFTER};
+use super::constants::{
+    HELD_BACK, KEEPALIVE_TIMEOUT, MAX_JITTER, MAX_TIMER_HANDSHAKES, REKEY_TIMEOUT, SILENCE, ZERO_KEYS_AFTER,
+};
 use super::time::Instant;
 
 /// The name of a timer, and its place in the array of deadlines.
@@ -63,6 +65,8 @@ pub(crate) struct Timers {
     persistent_interval: u16,
     /// When the last initiation or response was sent; `None` stands for "long ago".
     last_sent_handshake: Option<Instant>,
+    /// It was a response to an initiation that crossed ours: see [`Timers::leave_it_to_the_peer`].
+    is_held_back: bool,
 }
 
 /// What happened.
@@ -98,8 +102,7 @@ impl Timers {
 
     /// The same, up to when an initiation may be sent.
     pub(crate) fn expect_answers_until_allowed(&mut self) {
-        let allowed_from = self.last_sent_handshake.unwrap_or_default().plus(REKEY_TIMEOUT);
-        self.arm(Timer::Silence, allowed_from);
+        self.arm(Timer::Silence, self.allowed_from());
     }
 
     /// The next candidate is to be asked at `when`, `None`: there is no other.
@@ -127,6 +130,16 @@ impl Timers {
     /// An initiation or a response is about to be made or sent.
     pub(crate) fn handshake_stamped(&mut self, now: Instant) {
         self.last_sent_handshake = Some(now);
+        self.is_held_back = false;
+    }
+
+    /// A response was stamped, to an initiation that crossed ours, and the next one is to be the peer's. Ours is held back
+    /// for a second more, which the jitter of his and its way here are shorter than.
+    ///
+    /// Of two initiations that cross neither is completed. Without this the next ones would cross as well, where both ends
+    /// have something to send all the time: each may initiate 5 s after it answered the other.
+    pub(crate) fn leave_it_to_the_peer(&mut self) {
+        self.is_held_back = true;
     }
 
     /// An initiation is being computed. Should it never be committed, the retry comes at the latest regular moment.
@@ -150,6 +163,7 @@ impl Timers {
         self.cancel(Timer::Retransmit);
         self.attempts = 0;
         self.last_minute_handshake = false;
+        self.is_held_back = false;
     }
 
     /// A handshake is wanted for another reason than a missing response: count from the beginning.
@@ -173,8 +187,7 @@ impl Timers {
     /// An initiation may not be sent yet; try again as soon as it may. `jitter` keeps two peers that answered each
     /// other's initiation at the same moment from meeting again.
     pub(crate) fn initiation_suppressed(&mut self, jitter: Duration) {
-        let allowed_from = self.last_sent_handshake.unwrap_or_default().plus(REKEY_TIMEOUT);
-        self.arm(Timer::Retransmit, allowed_from.plus(jitter));
+        self.arm(Timer::Retransmit, self.allowed_from().plus(jitter));
     }
 
     /// Our identity changed: both sides may start a handshake at once.
@@ -279,7 +292,16 @@ impl Timers {
     /// Tells whether 5 s passed since the last initiation or response. On a clock that went back: not until it caught
     /// up, so that a jumping clock cannot cause a storm.
     pub(crate) fn may_initiate(&self, now: Instant) -> bool {
-        self.last_sent_handshake.is_none_or(|sent| now.since(sent) >= REKEY_TIMEOUT)
+        self.last_sent_handshake.is_none_or(|sent| now.since(sent) >= self.spacing())
+    }
+
+    /// Returns from when on an initiation may be sent.
+    fn allowed_from(&self) -> Instant {
+        self.last_sent_handshake.unwrap_or_default().plus(self.spacing())
+    }
+
+    fn spacing(&self) -> Duration {
+        if self.is_held_back { REKEY_TIMEOUT + HELD_BACK } else { REKEY_TIMEOUT }
     }
 
     /// Tells whether 20 initiations were sent in vain: one request and 19 retries.

@@ -86,13 +86,20 @@ pub(super) enum Handshake {
 }
 
 impl Handshake {
-    /// Ends it; returns the index to release.
-    pub(super) fn take_index(&mut self) -> Option<Index> {
-        match std::mem::take(self) {
+    /// Returns the index it holds.
+    fn index(&self) -> Option<Index> {
+        match self {
             Self::Nothing => None,
             Self::Pending(pending) => Some(pending.index),
-            Self::Lent(index) => Some(index),
+            Self::Lent(index) => Some(*index),
         }
+    }
+
+    /// Ends it; returns the index to release.
+    pub(super) fn take_index(&mut self) -> Option<Index> {
+        let index = self.index();
+        *self = Self::Nothing;
+        index
     }
 }
 
@@ -236,6 +243,7 @@ impl Peer {
         if self.accepted_initiation_at.is_some_and(|last| now.since(last) < INITIATION_SPACING) {
             return Err(Refusal::Flood);
         }
+        self.crossed = self.handshake.index();
         self.clear_handshake();
         self.accepted_timestamp = timestamp;
         self.accepted_initiation_at = Some(now);
@@ -267,6 +275,10 @@ impl Peer {
         self.cookies.add_macs(now, message);
         self.timers.authenticated_packet_sent(now);
         self.timers.handshake_stamped(now);
+        // Both ends know both indices, and they are drawn anew each time: of two that cross, one is held back.
+        if self.crossed.take().is_some_and(|own| own > keys.remote) {
+            self.timers.leave_it_to_the_peer();
+        }
         Ok(endpoint)
     }
 }

@@ -98,6 +98,23 @@ fn an_initiator_that_only_receives_keepalives_renews_once_at_165_s() {
 }
 
 #[test]
+fn initiations_that_cross_do_not_cross_again() {
+    for (seed, delay) in (0..100).flat_map(|seed| [(seed, 0), (seed, 1), (seed, 50), (seed, 150)]) {
+        let mut pair = Pair::seeded(seed);
+        pair.delay = millis(delay);
+        for tick in 0..350 {
+            pair.run_until(millis(20 * tick));
+            pair.send(A);
+            pair.send(B);
+        }
+        assert_eq!([A, B].map(|side| pair.sent(side, Initiation)[0]), [Duration::ZERO; 2]);
+        assert!(pair.a.delivered > 0 && pair.b.delivered > 0, "seed {seed}, {delay} ms");
+        let initiations = pair.sent(A, Initiation).len() + pair.sent(B, Initiation).len();
+        assert_eq!(initiations, 3, "seed {seed}, {delay} ms: one came first, and one was enough");
+    }
+}
+
+#[test]
 fn a_responder_that_sends_does_not_renew_before_180_s_and_then_stages() {
     let mut pair = Pair::with_session();
     pair.cut = [true; 2];
